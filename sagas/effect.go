@@ -1,0 +1,105 @@
+package sagas
+
+// Effect is one thing the runtime has to do in the same transaction that stores the next instance:
+// exactly one of the types below. State itself and timers are not effects: the runtime stores the
+// instance that Step returned (nil = delete the record) and derives the timer index from it.
+type Effect interface{ effect() }
+
+// Command is to be published to a participant's command topic.
+type Command struct {
+	Address
+	WorkflowID  string
+	Type        string
+	Version     uint32
+	Participant string
+	Topic       string // cmd.<participant> unless the definition says otherwise
+	Name        string // command name, e.g. "authorise" of psp.authorise
+	Key         string // idempotency key (saga-key): the same for every attempt of a (path, op, round)
+	ForwardKey  string // undo and inquire: the key of the do
+	Deadline    Time   // do only: the participant refuses the command after it
+	Payload     []byte // canonical JSON
+	Trace       string // traceparent of this attempt
+}
+
+// Lifecycle is one fact about an instance for the lifecycle topic. Seq is gapless per workflow ID.
+type Lifecycle struct {
+	WorkflowID string
+	Type       string
+	Version    uint32
+	Run        uint32
+	Seq        uint64
+	Rev        uint64
+	At         Time
+	Kind       Kind
+	Path       string
+	Phase      Phase
+	Attention  []string
+	Cause      string
+	Detail     []KV // sorted by key
+}
+
+// KV is one detail of a lifecycle record.
+type KV struct{ Key, Value string }
+
+// Kind names a lifecycle fact. Past tense; the list is part of the public protocol.
+type Kind string
+
+const (
+	KindStarted           Kind = "started"
+	KindRejected          Kind = "rejected"
+	KindDuplicate         Kind = "duplicate"
+	KindConflict          Kind = "conflict"
+	KindParked            Kind = "parked"
+	KindVoided            Kind = "voided"
+	KindStepSent          Kind = "step-sent"
+	KindStepDone          Kind = "step-done"
+	KindStepRejected      Kind = "step-rejected"
+	KindStepFailed        Kind = "step-failed"
+	KindStepUnknown       Kind = "step-unknown"
+	KindStepSkipped       Kind = "step-skipped"
+	KindInquired          Kind = "inquired"
+	KindCommitted         Kind = "committed"
+	KindCancelRequested   Kind = "cancel-requested"
+	KindCancelRefused     Kind = "cancel-refused"
+	KindCancelAcked       Kind = "cancel-acked"
+	KindDeadlineHit       Kind = "deadline-hit"
+	KindCompensating      Kind = "compensating"
+	KindUndoSent          Kind = "undo-sent"
+	KindStepUndone        Kind = "step-undone"
+	KindAttention         Kind = "attention"
+	KindAttentionCleared  Kind = "attention-cleared"
+	KindContractViolation Kind = "contract-violation"
+	KindLateEffect        Kind = "late-effect"
+	KindPhantom           Kind = "phantom"
+	KindReopened          Kind = "reopened"
+	KindCompleted         Kind = "completed"
+	KindCompensated       Kind = "compensated"
+	KindClosed            Kind = "closed"
+	KindExpired           Kind = "expired"
+)
+
+// DeadLetter asks the runtime to send the input record of this event, byte for byte, to the
+// dead-letter topic with this class and reason.
+type DeadLetter struct {
+	Class   string // e.g. UNKNOWN_DEFINITION, INVALID_INPUT, STALE_START, CONFLICT, ORPHAN_REPLY
+	Message string
+}
+
+// Result answers a start that named ReplyTo, once the instance ended.
+type Result struct {
+	Topic      string
+	WorkflowID string
+	Run        uint32
+	Phase      Phase
+	Cause      string
+	Output     []byte // canonical JSON, COMPLETED only
+}
+
+// Ignored says that the event had no effect and why, for the counters.
+type Ignored struct{ Reason string } // duplicate, stale, unknown-instance, unknown-path, wrong-run
+
+func (Command) effect()    {}
+func (Lifecycle) effect()  {}
+func (DeadLetter) effect() {}
+func (Result) effect()     {}
+func (Ignored) effect()    {}
