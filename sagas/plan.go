@@ -68,8 +68,8 @@ type PlanStep struct {
 	Within      time.Duration // all attempts of a round; 0 = no limit
 	Retry       Retry
 	OnUnknown   OnUnknown
-	Inquire     *Inquire // nil = not offered
-	Undo        *Undo    // nil = owes none
+	Inquire     *Inquire      // nil = not offered
+	Undo        *Undo         // nil = owes none
 	KeyWindow   time.Duration // how long the participant remembers a key; 0 = for ever
 	AlertAfter  time.Duration // attention when the step takes longer; 0 = never
 }
@@ -77,6 +77,7 @@ type PlanStep struct {
 // Plan is a compiled definition: a DAG of calls in plan order (a topological order that is stable
 // for one digest), with its expressions compiled. A Plan is immutable and safe for concurrent use.
 type Plan struct {
+	Namespace       string // set by the runtime after Compile; part of every idempotency key
 	Type            string
 	Version         uint32
 	Digest          Digest
