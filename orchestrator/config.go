@@ -1,0 +1,186 @@
+package orchestrator
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// DefaultPartitions is the partition count of a namespace that nobody sized.
+const DefaultPartitions = 12
+
+// MaxPartitions bounds the partitions of a namespace. Each task costs two transactional clients.
+const MaxPartitions = 1024
+
+// Config says what one process runs. The zero value of a field means its default.
+type Config struct {
+	// Namespace is the prefix of all topics, the group and the transactional ids: lower-case letters,
+	// digits, '-' and '.', at most 64 bytes. Required. Two namespaces share nothing.
+	Namespace string
+
+	// Brokers are the seed brokers, host:port. Required unless Client carries seeds.
+	Brokers []string
+
+	// Client are options for every Kafka client of the process: TLS, SASL, dialer, seeds.
+	Client []kgo.Opt
+
+	// DataDir holds the stores of the tasks. Required to Run. Two processes must not share it. When it is
+	// lost, the stores are rebuilt from the state topic.
+	DataDir string
+
+	// FS is the file system of the stores. Default: the disk.
+	FS vfs.FS
+
+	// Advertise is the host:port at which other processes reach the HTTP API of this one. Default:
+	// "localhost:0", which tells that there is none: queries for instances of this process then fail
+	// elsewhere with SG202.
+	Advertise string
+
+	// InstanceID names this process in the group, for static membership: a restart within the
+	// session timeout then moves no partition. Must be unique. Default: none.
+	InstanceID string
+
+	// Partitions of intake, replies and control when the namespace is created. 0 means 12, or
+	// whatever the topics have. A namespace that exists with another count is refused.
+	Partitions int32
+
+	// Tasks is the partition count of the state topic when the namespace is created, at most
+	// Partitions. 0 means as many as Partitions. It cannot be changed later.
+	Tasks int32
+
+	// ReplicationFactor of topics that are created. 0 means 3, or the number of brokers if smaller.
+	ReplicationFactor int16
+
+	// CreateTopics lets the process create missing topics. Existing topics are never altered. When
+	// false a missing topic is an error that names the settings it needs.
+	CreateTopics bool
+
+	// TokenSecret signs the tokens of commands, so that a reply can only come from somebody who has
+	// seen its command. All processes of a namespace need the same. Empty means unsigned. At least
+	// 16 bytes otherwise.
+	TokenSecret []byte
+
+	// OrphanReplies says what becomes of a reply that reports an effect for an instance that nobody
+	// knows: OrphanDeadLetter (default) or OrphanDrop, which only counts it.
+	OrphanReplies OrphanPolicy
+
+	// CommitMaxRecords caps the input records of one transaction. Default: that of package topology.
+	CommitMaxRecords int
+
+	// Clock tells the time. Default: time.Now.
+	Clock func() time.Time
+
+	// Logger gets what operators should know; never payloads. Default: silent.
+	Logger *slog.Logger
+
+	// Failpoint is for tests: see package topology. Default: none.
+	Failpoint func(name string, task int32) error
+}
+
+// OrphanPolicy is a rule for replies that report an effect for an unknown instance.
+type OrphanPolicy uint8
+
+const (
+	OrphanDeadLetter OrphanPolicy = iota // to the dead-letter topic, class ORPHAN_REPLY
+	OrphanDrop                           // count and forget
+)
+
+var namespacePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$`)
+
+// withDefaults returns a copy with the defaults filled in.
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Advertise == "" {
+		c.Advertise = "localhost:0"
+	}
+	return c
+}
+
+// Validate reports all faults at once, each with the name of its field. The error is of class
+// ErrConfig.
+func (c Config) Validate() error {
+	faults := c.faults()
+	if c.DataDir == "" {
+		faults = append(faults, "DataDir: is required")
+	}
+	return configError(faults)
+}
+
+// faults are those that matter to every use of a Config; a publisher needs no data directory.
+func (c Config) faults() []string {
+	var f []string
+	add := func(format string, args ...any) { f = append(f, fmt.Sprintf(format, args...)) }
+	switch {
+	case c.Namespace == "":
+		add("Namespace: is required")
+	case !namespacePattern.MatchString(c.Namespace):
+		add("Namespace: %q must be 1 to 64 lower-case letters, digits, '-' or '.', and begin and end with a letter or digit", c.Namespace)
+	}
+	if len(c.Brokers) == 0 && len(c.Client) == 0 {
+		add("Brokers: at least one host:port is required")
+	}
+	for _, b := range c.Brokers {
+		if !isHostPort(b) {
+			add("Brokers: %q is not host:port", b)
+		}
+	}
+	if c.Advertise != "" && !isHostPort(c.Advertise) {
+		add("Advertise: %q is not host:port", c.Advertise)
+	}
+	if c.Partitions < 0 || c.Partitions > MaxPartitions {
+		add("Partitions: %d is not between 1 and %d", c.Partitions, MaxPartitions)
+	}
+	if c.Tasks < 0 {
+		add("Tasks: %d is negative", c.Tasks)
+	}
+	if p := c.Partitions; c.Tasks > 0 && (p > 0 && c.Tasks > p || p == 0 && c.Tasks > DefaultPartitions) {
+		add("Tasks: %d is more than Partitions", c.Tasks)
+	}
+	if c.ReplicationFactor < 0 {
+		add("ReplicationFactor: %d is negative", c.ReplicationFactor)
+	}
+	if n := len(c.TokenSecret); n > 0 && n < 16 {
+		add("TokenSecret: %d bytes are too few, at least 16 are needed", n)
+	}
+	if c.OrphanReplies > OrphanDrop {
+		add("OrphanReplies: %d is not a policy", c.OrphanReplies)
+	}
+	if c.CommitMaxRecords < 0 {
+		add("CommitMaxRecords: %d is negative", c.CommitMaxRecords)
+	}
+	return f
+}
+
+func configError(faults []string) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	return &Error{Code: CodeConfig, Class: ErrConfig, Cause: strings.Join(faults, "; ")}
+}
+
+func isHostPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && host != "" && port != "" && !strings.ContainsAny(s, " /")
+}
+
+// clientOpts are the options of a client that is not one of the runtime's.
+func (c Config) clientOpts(extra ...kgo.Opt) []kgo.Opt {
+	opts := make([]kgo.Opt, 0, len(c.Client)+len(extra)+2)
+	if len(c.Brokers) > 0 {
+		opts = append(opts, kgo.SeedBrokers(c.Brokers...))
+	}
+	opts = append(opts, c.Client...)
+	opts = append(opts, kgo.ClientID("amends/"+c.Advertise))
+	return append(opts, extra...)
+}
