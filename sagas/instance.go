@@ -1,0 +1,333 @@
+package sagas
+
+import (
+	"encoding/hex"
+	"slices"
+)
+
+// Instance is the whole state of one run of a saga, found by its workflow ID. The runtime stores it
+// as one record. Step never changes an Instance that it was given: it returns a new one that may
+// share byte slices with the old, so treat every slice as read-only.
+//
+// Invariants, beside those of the state tables in the comment of Step:
+//   - Steps is in plan order and has one entry for each step of the plan, except in PARKED, VOID and
+//     MARKER, where it is empty.
+//   - Phase is terminal <=> EndedAt is set. Expires is set only in PARKED, VOID, MARKER and terminal phases.
+//   - Seq and Rev never fall. Seq grows by one for each lifecycle fact, Rev by one for each Step that
+//     changed the instance.
+//   - LastNow never falls: the clock of an instance does not go back when its owner changes.
+type Instance struct {
+	WorkflowID string
+	Type       string
+	Version    uint32 // 0 = not known yet (PARKED, VOID)
+	Digest     Digest // of the definition that this run is pinned to
+	Run        uint32 // from 1
+
+	Phase Phase
+	Ended Phase // MARKER: the phase in which the run ended; otherwise 0
+	Rev   uint64
+	Seq   uint64 // of the last lifecycle fact
+
+	StartID   string
+	InputHash [32]byte // SHA-256 of Input; outlives it in the MARKER
+	Input     []byte   // canonical JSON object
+	ReplyTo   string
+	Answered  Phase // the end that ReplyTo was told, 0 = none
+	Trace     string
+	Tags      []KV // sorted by key
+
+	IssuedAt  Time // of the start
+	StartedAt Time // when the record came into being
+	LastNow   Time // of the last change
+	EndedAt   Time
+	Deadline  Time  // absolute; 0 = none, or the commit point has been passed
+	Expires   Time  // next housekeeping: end of PARKED, of VOID, of the retention, of the MARKER
+	MarkerTTL int64 // ms that a MARKER outlives EndedAt; set when the run ends
+
+	CancelRequested bool // a cancel waits for the pivot's outcome
+	DeadlineHit     bool // the deadline passed while the pivot was in flight
+	Cancels         []CancelRequest
+	Cause           Cause // why it compensates
+
+	Attention []Attention // sorted by path, then reason
+	Residue   []string    // CLOSED: paths that may have effects, in plan order
+	Output    []byte      // COMPLETED: canonical JSON
+
+	Steps []StepState
+}
+
+// StepState is what an instance knows of one step of its plan.
+type StepState struct {
+	Path  string
+	Kind  StepKind
+	State StepStatus // forward
+	Undo  UndoStatus // backward; 0 = nothing owed yet
+
+	Stuck    bool // READY or Owed and not to be sent without a person (attention says why)
+	SeenDone bool // some reply said that the do took effect
+	Phantom  bool // ... and it was not caused by a command that this record knows of
+
+	Round    uint32 // of the do; 0 = never sent
+	Attempts uint32 // do commands emitted in Round
+	Asked    uint32 // inquire commands emitted in Round
+	AskBase  uint32 // questions up to this one were asked before the latest do
+
+	UndoRound    uint32 // 0 = no undo sent
+	UndoAttempts uint32 // undo commands emitted in UndoRound
+
+	FirstSent Time // first do of Round: within and the key window count from here
+	AskedAt   Time // first question of the present series: Inquire.For counts from here
+	UndoSent  Time // first undo of UndoRound: its key window counts from here
+
+	Gen   uint32 // of the timer armed last
+	Timer Timer  // drives State or Undo; Due 0 = not armed
+	Alert Time   // when to ask for attention because the step takes long; 0 = not armed
+
+	Code    string // of the last reply that was not a success
+	Message string
+	Payload []byte // of the do while it is not resolved: every attempt of a round is byte-identical
+	Output  []byte // kept fields and progress handles, canonical JSON; nil = none
+	Record  UndoRecord
+}
+
+// UndoRecord is all that an undo needs, taken when the do is sent, so that a lost or changed
+// definition never loses an undo. The zero value says that there is none.
+type UndoRecord struct {
+	Participant string
+	Command     string
+	Topic       string
+	ForwardKey  Key
+	Payload     []byte // inputs of the undo; once an undo round began, exactly what that round sends
+}
+
+// Set says whether there is a record.
+func (r *UndoRecord) Set() bool { return r.Command != "" }
+
+// Timer is one armed timer. It fires only for the step state that it was armed for: operation,
+// round, attempt and generation have to match.
+type Timer struct {
+	Kind    TimerKind
+	Op      Op
+	Round   uint32
+	Attempt uint32
+	Gen     uint32
+	Due     Time
+}
+
+// TimerKind says what a step's timer waits for.
+type TimerKind uint8
+
+const (
+	TimerAnswer TimerKind = iota + 1 // the answer to a command that is in flight
+	TimerPause                       // the moment of the next command
+)
+
+// Key is an idempotency key; its text is a UUID.
+type Key [16]byte
+
+// IsZero says whether the key is not set.
+func (k Key) IsZero() bool { return k == Key{} }
+
+func (k Key) String() string {
+	var b [36]byte
+	hex.Encode(b[0:8], k[0:4])
+	b[8] = '-'
+	hex.Encode(b[9:13], k[4:6])
+	b[13] = '-'
+	hex.Encode(b[14:18], k[6:8])
+	b[18] = '-'
+	hex.Encode(b[19:23], k[8:10])
+	b[23] = '-'
+	hex.Encode(b[24:36], k[10:16])
+	return string(b[:])
+}
+
+// CancelRequest is a cancel that was answered, or waits for the pivot. The newest are kept, so that
+// a repeated request is not answered twice.
+type CancelRequest struct {
+	ID      string
+	Pending bool
+}
+
+// Cause says why an instance compensates.
+type Cause struct {
+	Kind    CauseKind
+	Path    string // CauseStep: the step that failed
+	Code    string // CauseStep: its code, or its state when the participant gave none
+	Message string
+}
+
+// CauseKind is the sort of a cause.
+type CauseKind uint8
+
+const (
+	CauseStep CauseKind = iota + 1
+	CauseCancel
+	CauseDeadline
+	CauseLateEffect // reopened after the end
+)
+
+// String returns the cause as lifecycle records and results carry it.
+func (c Cause) String() string {
+	switch c.Kind {
+	case CauseStep:
+		return c.Path + ": " + c.Code
+	case CauseCancel:
+		return "cancel"
+	case CauseDeadline:
+		return "deadline"
+	case CauseLateEffect:
+		return "late effect: " + c.Path
+	}
+	return ""
+}
+
+// Attention is a reason why a person should look at the instance.
+type Attention struct {
+	Path   string // "" = the instance itself
+	Reason Reason
+	Since  Time
+	Text   string
+}
+
+func (a Attention) String() string {
+	if a.Path == "" {
+		return string(a.Reason)
+	}
+	return string(a.Reason) + " " + a.Path
+}
+
+// Reason is why a path needs attention.
+type Reason string
+
+const (
+	ReasonExpr           Reason = "EXPR"            // an expression failed; nothing was sent because of it
+	ReasonTooLarge       Reason = "TOO_LARGE"       // a payload or an output is over its limit
+	ReasonUnknownOutcome Reason = "UNKNOWN_OUTCOME" // whether the step took effect is not known, and no rule may decide it
+	ReasonBudgetSpent    Reason = "BUDGET_SPENT"    // a retriable step used its attempts; retries go on slowly
+	ReasonSlow           Reason = "SLOW"            // longer than alertAfter; retries go on
+	ReasonRefused        Reason = "REFUSED"         // a step that may not fail was refused: a broken contract
+	ReasonContradiction  Reason = "CONTRADICTION"   // two definite answers for one key that disagree
+	ReasonPhantom        Reason = "PHANTOM"         // an undo that was never sent is said to have happened
+	ReasonDeadline       Reason = "DEADLINE"        // passed while the pivot was in flight
+	ReasonUndoSlow       Reason = "UNDO_SLOW"       // longer than the undo's alertAfter; retries go on
+	ReasonUndoFailed     Reason = "UNDO_FAILED"     // the participant cannot undo; retries have stopped
+	ReasonUndoNoop       Reason = "UNDO_NOOP"       // done, yet twice "nothing to undo"; retries have stopped
+	ReasonKeyWindow      Reason = "KEY_WINDOW"      // the key may be forgotten: another undo could pay twice
+	ReasonNoUndo         Reason = "NO_UNDO"         // an effect that no undo can take back
+	ReasonLateEffect     Reason = "LATE_EFFECT"     // took effect after it was counted as without effect
+	ReasonLivelock       Reason = "LIVELOCK"        // one event caused too many transitions: a bug
+)
+
+// Phase is where an instance stands. See the first table of Step.
+type Phase uint8
+
+const (
+	Running Phase = iota + 1
+	Finishing
+	Compensating
+	Completed
+	Compensated
+	Closed
+	Parked
+	Void
+	Marker
+)
+
+var phaseNames = [...]string{"invalid", "running", "finishing", "compensating", "completed", "compensated", "closed", "parked", "void", "marker"}
+
+func (p Phase) String() string {
+	if int(p) < len(phaseNames) {
+		return phaseNames[p]
+	}
+	return phaseNames[0]
+}
+
+// Active says whether the instance still has work before it.
+func (p Phase) Active() bool { return p == Running || p == Finishing || p == Compensating }
+
+// Terminal says whether the run has ended and its full state is kept.
+func (p Phase) Terminal() bool { return p == Completed || p == Compensated || p == Closed }
+
+// StepStatus is the forward state of a step. See the second table of Step.
+type StepStatus uint8
+
+const (
+	StepIdle StepStatus = iota + 1
+	StepReady
+	StepPending
+	StepBackoff
+	StepInquiring
+	StepDone
+	StepRefused   // definitely without effect
+	StepFailed    // fatal, effect unknown
+	StepUnknown   // budget spent, no answer
+	StepSkipped   // its condition was false
+	StepAbandoned // never sent
+)
+
+var stepNames = [...]string{"INVALID", "IDLE", "READY", "PENDING", "BACKOFF", "INQUIRING", "DONE", "REFUSED", "FAILED", "UNKNOWN", "SKIPPED", "ABANDONED"}
+
+func (s StepStatus) String() string {
+	if int(s) < len(stepNames) {
+		return stepNames[s]
+	}
+	return stepNames[0]
+}
+
+// UndoStatus is the backward state of a step. See the second table of Step.
+type UndoStatus uint8
+
+const (
+	UndoNone      UndoStatus = iota
+	UndoOwed                 // waits for the steps that depend on it
+	UndoPending              // an undo is in flight
+	UndoBackoff              // waits for the next attempt
+	UndoInquiring            // the key window has passed: asks whether the effect still stands
+	UndoStopped              // automatic retries have ended; attention says why
+	UndoUndone
+	UndoNoop   // nothing had to be undone
+	UndoWaived // an operator took it on: residue
+)
+
+var undoNames = [...]string{"", "OWED", "U_PENDING", "U_BACKOFF", "U_INQUIRING", "U_STOPPED", "UNDONE", "UNDO_NOOP", "WAIVED"}
+
+func (u UndoStatus) String() string {
+	if int(u) < len(undoNames) {
+		return undoNames[u]
+	}
+	return "INVALID"
+}
+
+// DefinitionRef names the definition that the instance is pinned to. In PARKED it is the one it
+// waits for; version 0 = none was known.
+func (i *Instance) DefinitionRef() (typ string, version uint32, digest Digest) {
+	return i.Type, i.Version, i.Digest
+}
+
+// StepIndex returns the index of path in Steps, or -1.
+func (i *Instance) StepIndex(path string) int {
+	return slices.IndexFunc(i.Steps, func(s StepState) bool { return s.Path == path })
+}
+
+// NeedsAttention says whether a person should look at the instance. What was open when a run ended
+// is history; what comes up afterwards (a late effect after COMPLETED) counts.
+func (i *Instance) NeedsAttention() bool { return len(i.Attention) > 0 }
+
+// NextDue returns the earliest moment at which Timers has something to do; 0 = never. The store
+// keeps one timer per instance, and this is it.
+func (i *Instance) NextDue() Time {
+	due := earlier(i.Deadline, i.Expires)
+	for k := range i.Steps {
+		due = earlier(due, i.Steps[k].Timer.Due)
+		due = earlier(due, i.Steps[k].Alert)
+	}
+	return due
+}
+
+func earlier(a, b Time) Time {
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
+}
