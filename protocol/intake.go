@@ -1,7 +1,219 @@
 package protocol
 
-// DecodeIntake reads a record of the intake topic: *Start or *Cancel.
-func DecodeIntake(key, value []byte, h []Header) (any, error) { panic("protocol: DecodeIntake") }
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
 
-// DecodeControl reads a record of the control topic.
-func DecodeControl(key, value []byte, h []Header) (*Admin, error) { panic("protocol: DecodeControl") }
+// Fields of the JSON form of intake and control records.
+var (
+	startFields  = []string{"kind", "type", "id", "version", "startId", "input", "replyTo", "tags", "issuedAt"}
+	cancelFields = []string{"kind", "type", "id", "requestId", "reason", "actor", "voidTtlMs"}
+	adminFields  = []string{"kind", "type", "id", "requestId", "action", "path", "args", "operator", "approver", "reason", "expectRev"}
+)
+
+// DecodeIntake reads a record of the intake topic: *Start or *Cancel. The value is JSON or the Avro
+// single-object encoding of StartSaga or Cancel. The id comes from the value, else from the key,
+// where a leading "<type>/" is left out; a start may have none, then its definition computes it.
+// Start.Input aliases value.
+func DecodeIntake(key, value []byte, h []Header) (any, error) {
+	form, err := formOf(value, h)
+	if err != nil {
+		return nil, err
+	}
+	var rec any
+	if form == ContentAvro {
+		rec, err = DecodeAvro(value)
+	} else {
+		rec, err = decodeIntakeJSON(value)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch rec := rec.(type) {
+	case *Start:
+		rec.ID, rec.IDFromKey = idOf(rec.Type, rec.ID, key)
+		if err := firstError(rec.fromHeaders(h), rec.check()); err != nil {
+			return nil, err
+		}
+		return rec, nil
+	case *Cancel:
+		rec.ID, rec.IDFromKey = idOf(rec.Type, rec.ID, key)
+		if err := rec.check(); err != nil {
+			return nil, err
+		}
+		return rec, nil
+	case *Signal:
+		return nil, &Error{Class: ClassUnsupported, Text: "signals are not supported by this version"}
+	case *Admin:
+		return nil, &Error{Class: ClassUnsupported, Text: "an operator action on the intake topic", Hint: "Send it to the control topic."}
+	}
+	return nil, &Error{Class: ClassUnsupported, Text: "not a record of the intake topic"}
+}
+
+// DecodeControl reads a record of the control topic, in the same two forms.
+func DecodeControl(key, value []byte, h []Header) (*Admin, error) {
+	form, err := formOf(value, h)
+	if err != nil {
+		return nil, err
+	}
+	var rec any
+	if form == ContentAvro {
+		rec, err = DecodeAvro(value)
+	} else {
+		rec, err = decodeControlJSON(value)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a, ok := rec.(*Admin)
+	if !ok {
+		return nil, &Error{Class: ClassUnsupported, Text: "not a record of the control topic", Hint: "Starts and cancels go to the intake topic."}
+	}
+	a.ID, a.IDFromKey = idOf(a.Type, a.ID, key)
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// formOf tells JSON from Avro, and enforces the limits of the whole record.
+func formOf(value []byte, h []Header) (string, error) {
+	if len(value) > MaxRecordBytes {
+		return "", tooLarge("", "a value of more than "+strconv.Itoa(MaxRecordBytes)+" bytes")
+	}
+	if err := checkHeaders(h); err != nil {
+		return "", err
+	}
+	if isAvro(value) {
+		return ContentAvro, nil
+	}
+	content, _, err := lookup(h, HeaderContentType)
+	if err != nil {
+		return "", err
+	}
+	text := bytes.TrimLeft(value, " \t\r\n")
+	switch {
+	case len(text) == 0:
+		return "", malformed("", "the value is empty")
+	case text[0] == '{', isJSON(string(content)):
+		return ContentJSON, nil
+	case text[0] == 0:
+		return "", &Error{Class: ClassUnknownSchema, Text: "the framing of a schema registry", Hint: "Send JSON, or Avro in the single-object encoding of one of our schemas."}
+	}
+	return "", malformed("", "neither a JSON object nor Avro in the single-object encoding")
+}
+
+func isJSON(content string) bool {
+	content, _, _ = strings.Cut(content, ";")
+	content = strings.ToLower(strings.TrimSpace(content))
+	return content == ContentJSON || strings.HasSuffix(content, "+json")
+}
+
+func decodeIntakeJSON(value []byte) (any, error) {
+	m, err := readMembers(value)
+	if err != nil {
+		return nil, err
+	}
+	r := memberReader{members: m}
+	switch kind := r.text("kind", MaxName); {
+	case r.err != nil:
+		return nil, r.err
+	case kind == "" || kind == "start":
+		if err := m.only(startFields); err != nil {
+			return nil, err
+		}
+		s := &Start{
+			Type:     r.text("type", MaxType),
+			ID:       r.text("id", MaxID),
+			Version:  uint32(r.number("version", 1<<31-1)),
+			StartID:  r.text("startId", MaxID),
+			Input:    r.raw("input"),
+			ReplyTo:  r.text("replyTo", MaxTopic),
+			Tags:     r.texts("tags", MaxTags),
+			IssuedAt: r.time("issuedAt"),
+		}
+		if s.Input == nil {
+			s.Input = []byte("{}")
+		}
+		if s.Input[0] != '{' {
+			r.fail(malformed("input", "want a JSON object"))
+		}
+		return s, r.err
+	case kind == "cancel":
+		if err := m.only(cancelFields); err != nil {
+			return nil, err
+		}
+		c := &Cancel{
+			Type:      r.text("type", MaxType),
+			ID:        r.text("id", MaxID),
+			RequestID: r.text("requestId", MaxID),
+			Reason:    r.text("reason", MaxReason),
+			Actor:     r.text("actor", MaxName),
+			VoidTTL:   r.number("voidTtlMs", MaxTime),
+		}
+		return c, r.err
+	case kind == "admin":
+		return nil, &Error{Class: ClassUnsupported, Field: "kind", Text: "an operator action on the intake topic", Hint: "Send it to the control topic."}
+	case kind == "signal":
+		return nil, &Error{Class: ClassUnsupported, Field: "kind", Text: "signals are not supported by this version"}
+	}
+	return nil, malformed("kind", `want "start" or "cancel"`)
+}
+
+func decodeControlJSON(value []byte) (any, error) {
+	m, err := readMembers(value)
+	if err != nil {
+		return nil, err
+	}
+	r := memberReader{members: m}
+	switch kind := r.text("kind", MaxName); {
+	case r.err != nil:
+		return nil, r.err
+	case kind == "start" || kind == "cancel":
+		return nil, &Error{Class: ClassUnsupported, Field: "kind", Text: "not a record of the control topic", Hint: "Starts and cancels go to the intake topic."}
+	case kind != "admin":
+		return nil, malformed("kind", `want "admin"`)
+	}
+	if err := m.only(adminFields); err != nil {
+		return nil, err
+	}
+	a := &Admin{
+		Type:      r.text("type", MaxType),
+		ID:        r.text("id", MaxID),
+		RequestID: r.text("requestId", MaxID),
+		Action:    Action(r.text("action", MaxName)),
+		Path:      r.text("path", MaxPath),
+		Args:      r.texts("args", MaxArgs),
+		Operator:  r.text("operator", MaxName),
+		Approver:  r.text("approver", MaxName),
+		Reason:    r.text("reason", MaxReason),
+		ExpectRev: uint64(r.number("expectRev", 1<<63-1)),
+	}
+	return a, r.err
+}
+
+// idOf returns the id of a record: that of the value, else the key without a leading "<type>/". A
+// key that cannot be an id, such as a binary one, counts as none: producers may key as they like.
+func idOf(typ, id string, key []byte) (string, bool) {
+	if id != "" || len(key) == 0 || len(key) > MaxWorkflowID {
+		return id, false
+	}
+	id = strings.TrimPrefix(string(key), typ+"/")
+	if checkID(id) != nil {
+		return "", false
+	}
+	return id, true
+}
+
+// fromHeaders takes what a producer may say beside the value: its trace, and the CloudEvents id as
+// the id of the start.
+func (s *Start) fromHeaders(h []Header) error {
+	r := headerReader{hs: h}
+	s.Trace, _ = r.text(HeaderTraceparent, 256)
+	if id, found := r.text(HeaderCloudEventID, MaxID); found && s.StartID == "" {
+		s.StartID = id
+	}
+	return r.err
+}
