@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -87,12 +88,50 @@ func (c *Cluster) ConsumeUntil(topic string, fn func(*kgo.Record) (done bool)) {
 	}
 }
 
-// ReadAll returns what read_committed sees in a topic now: partition after
-// partition, in offset order. It stops at the last stable offset and waits
-// for nothing.
+// ReadAll returns what is committed in a topic: partition after partition, in
+// offset order. A real cluster writes the markers of a transaction after it
+// acknowledged the end, so ReadAll first waits until no transaction is open
+// below the high watermark that it found. To look while one is open on
+// purpose, use ReadStable.
 func (c *Cluster) ReadAll(topic string) []*kgo.Record {
 	c.t.Helper()
+	c.settle(topic)
 	return c.read(topic, kgo.ReadCommitted(), false)
+}
+
+// ReadStable returns what a read_committed consumer sees at this moment, up
+// to the last stable offset. It waits for nothing.
+func (c *Cluster) ReadStable(topic string) []*kgo.Record {
+	c.t.Helper()
+	return c.read(topic, kgo.ReadCommitted(), false)
+}
+
+// settle waits until each partition's last stable offset has reached the high
+// watermark of now.
+func (c *Cluster) settle(topic string) {
+	c.t.Helper()
+	ctx, cancel := c.Context()
+	defer cancel()
+	adm := c.Admin()
+	ends, err := adm.ListEndOffsets(ctx, topic)
+	if err != nil {
+		c.t.Fatalf("read %s: %v", topic, err)
+	}
+	for {
+		stable, err := adm.ListCommittedOffsets(ctx, topic)
+		if err != nil {
+			c.t.Fatalf("read %s: a transaction stays open: %v", topic, err)
+		}
+		open := false
+		ends.Each(func(end kadm.ListedOffset) {
+			at, ok := stable.Lookup(topic, end.Partition)
+			open = open || !ok || at.Offset < end.Offset
+		})
+		if !open {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // ReadUncommitted returns everything in a topic up to the high watermark:
