@@ -4,16 +4,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
-)
 
-// DefaultPartitions is the partition count of a namespace that nobody sized.
-const DefaultPartitions = 12
+	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/topology"
+)
 
 // MaxPartitions bounds the partitions of a namespace. Each task costs two transactional clients.
 const MaxPartitions = 1024
@@ -21,7 +20,7 @@ const MaxPartitions = 1024
 // Config says what one process runs. The zero value of a field means its default.
 type Config struct {
 	// Namespace is the prefix of all topics, the group and the transactional ids: lower-case letters,
-	// digits, '-' and '.', at most 64 bytes. Required. Two namespaces share nothing.
+	// digits, '-' and single dots, at most 100 bytes. Required. Two namespaces share nothing.
 	Namespace string
 
 	// Brokers are the seed brokers, host:port. Required unless Client carries seeds.
@@ -70,8 +69,14 @@ type Config struct {
 	// knows: OrphanDeadLetter (default) or OrphanDrop, which only counts it.
 	OrphanReplies OrphanPolicy
 
-	// CommitMaxRecords caps the input records of one transaction. Default: that of package topology.
-	CommitMaxRecords int
+	// Limits bound memory, batches and concurrency of the runtime. Default: those of package topology.
+	Limits topology.Limits
+
+	// Timing holds intervals and timeouts of the runtime. Default: those of package topology.
+	Timing topology.Timing
+
+	// Hooks are called as things happen, beside those that feed the metrics.
+	Hooks topology.Hooks
 
 	// Clock tells the time. Default: time.Now.
 	Clock func() time.Time
@@ -90,8 +95,6 @@ const (
 	OrphanDeadLetter OrphanPolicy = iota // to the dead-letter topic, class ORPHAN_REPLY
 	OrphanDrop                           // count and forget
 )
-
-var namespacePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$`)
 
 // withDefaults returns a copy with the defaults filled in.
 func (c Config) withDefaults() Config {
@@ -124,8 +127,10 @@ func (c Config) faults() []string {
 	switch {
 	case c.Namespace == "":
 		add("Namespace: is required")
-	case !namespacePattern.MatchString(c.Namespace):
-		add("Namespace: %q must be 1 to 64 lower-case letters, digits, '-' or '.', and begin and end with a letter or digit", c.Namespace)
+	default:
+		if err := protocol.ValidateNamespace(c.Namespace); err != nil {
+			add("Namespace: %v", err)
+		}
 	}
 	if len(c.Brokers) == 0 && len(c.Client) == 0 {
 		add("Brokers: at least one host:port is required")
@@ -144,7 +149,7 @@ func (c Config) faults() []string {
 	if c.Tasks < 0 {
 		add("Tasks: %d is negative", c.Tasks)
 	}
-	if p := c.Partitions; c.Tasks > 0 && (p > 0 && c.Tasks > p || p == 0 && c.Tasks > DefaultPartitions) {
+	if p := c.Partitions; c.Tasks > 0 && (p > 0 && c.Tasks > p || p == 0 && c.Tasks > protocol.DefaultPartitions) {
 		add("Tasks: %d is more than Partitions", c.Tasks)
 	}
 	if c.ReplicationFactor < 0 {
@@ -155,9 +160,6 @@ func (c Config) faults() []string {
 	}
 	if c.OrphanReplies > OrphanDrop {
 		add("OrphanReplies: %d is not a policy", c.OrphanReplies)
-	}
-	if c.CommitMaxRecords < 0 {
-		add("CommitMaxRecords: %d is negative", c.CommitMaxRecords)
 	}
 	return f
 }

@@ -1,0 +1,54 @@
+package orchestrator
+
+import (
+	"errors"
+
+	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/topology"
+)
+
+// deadLetter sends rec to the dead-letter topic as it came, with the reason in headers. rec is nil
+// for a timer: there is no record to keep then, and nothing is sent.
+func (p *processor) deadLetter(c *topology.Cycle, rec *topology.Record, wid string, f fault) {
+	p.counts.deadLetter(f.class)
+	if rec == nil {
+		return
+	}
+	original := make([]protocol.Header, len(rec.Headers))
+	for i := range rec.Headers {
+		original[i] = protocol.Header(rec.Headers[i])
+	}
+	c.Emit(&topology.Record{
+		Topic: p.topics.DLQ, Partition: topology.ByKey, Key: rec.Key, Value: rec.Value,
+		Headers: recordHeaders(protocol.DeadLetter{
+			Original: original, Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset,
+			Timestamp: rec.Timestamp.UnixMilli(), Group: p.group, Stage: f.stage, Class: f.class, Message: f.message,
+			Attempts: 1, WorkflowID: wid, Node: p.cfg.Advertise, Version: Version,
+		}.Headers()),
+	})
+}
+
+// faultOfPoison says why the runtime gave up on a record or a timer. The text holds no payload: a
+// panic's value is left out, the log has it.
+func faultOfPoison(err error) fault {
+	switch {
+	case errors.Is(err, topology.ErrMisrouted):
+		return fault{stageRoute, classMisrouted, err.Error()}
+	case errors.Is(err, topology.ErrTooLarge), errors.Is(err, errInstanceTooLarge):
+		return fault{stageStage, classTooLarge, err.Error()}
+	case errors.Is(err, topology.ErrUndeliverable):
+		return fault{stageStage, classUndeliverable, err.Error()}
+	case errors.Is(err, topology.ErrPanic):
+		return fault{stageAdvance, classPanic, "the processor panicked; the log of this node has the stack"}
+	}
+	return fault{stageAdvance, classFailed, err.Error()}
+}
+
+// recordHeaders converts the headers of package protocol to Kafka's.
+func recordHeaders(h []protocol.Header) []topology.Header {
+	out := make([]topology.Header, len(h))
+	for i := range h {
+		out[i] = topology.Header(h[i])
+	}
+	return out
+}

@@ -1,0 +1,237 @@
+package orchestrator
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/topology"
+)
+
+// metrics are the counters and gauges of one process. Names are amends_<subject>_<what>_<unit>; no
+// label ever holds an id or a key, and no label value comes from a record unless a definition that
+// this process knows contains it.
+type metrics struct {
+	registry *prometheus.Registry
+
+	started  *prometheus.CounterVec   // saga
+	finished *prometheus.CounterVec   // saga, outcome
+	duration *prometheus.HistogramVec // saga, outcome
+
+	commands     *prometheus.CounterVec   // saga, step, direction
+	attempts     *prometheus.CounterVec   // saga, step, outcome
+	stepDuration *prometheus.HistogramVec // saga, step
+	undos        *prometheus.CounterVec   // saga, outcome
+	attention    *prometheus.CounterVec   // saga
+
+	ignored     *prometheus.CounterVec // reason
+	deadLetters *prometheus.CounterVec // reason
+
+	records      prometheus.Counter
+	forwarded    prometheus.Counter
+	timers       prometheus.Counter
+	timerLag     prometheus.Histogram
+	reaction     prometheus.Histogram
+	transactions *prometheus.CounterVec // outcome
+	commit       prometheus.Histogram
+	rebalances   *prometheus.CounterVec // cause
+	taskStates   *prometheus.GaugeVec   // state
+	restoreLeft  *prometheus.GaugeVec   // partition
+	restore      prometheus.Histogram
+	wiped        prometheus.Counter
+}
+
+var (
+	latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+	longBuckets    = []float64{.05, .1, .5, 1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400}
+)
+
+func newMetrics() *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "amends_" + name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "amends_" + name, Help: help}, labels)
+		m.registry.MustRegister(g)
+		return g
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "amends_" + name, Help: help, Buckets: buckets}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	one := func(h *prometheus.HistogramVec) prometheus.Histogram {
+		return h.WithLabelValues().(prometheus.Histogram)
+	}
+
+	m.started = counter("instances_started_total", "Instances that began to run.", "saga")
+	m.finished = counter("instances_finished_total", "Instances that ended, by outcome.", "saga", "outcome")
+	m.duration = histogram("instance_duration_seconds", "Time from the start of an instance to its end.", longBuckets, "saga", "outcome")
+	m.commands = counter("commands_total", "Commands sent to participants, retries included.", "saga", "step", "direction")
+	m.attempts = counter("step_attempts_total", "Answers of participants to do commands, by outcome.", "saga", "step", "outcome")
+	m.stepDuration = histogram("step_duration_seconds", "Time from the first do command of a step to its success.", longBuckets, "saga", "step")
+	m.undos = counter("undo_total", "Answers of participants to undo commands, by outcome.", "saga", "outcome")
+	m.attention = counter("instances_attention_total", "Times that an instance began to need a person.", "saga")
+	m.ignored = counter("records_ignored_total", "Records without effect, by reason.", "reason")
+	m.deadLetters = counter("dead_letters_total", "Records that were set aside, by reason.", "reason")
+	m.records = counter("records_total", "Input records taken.").WithLabelValues()
+	m.forwarded = counter("records_forwarded_total", "Input records that were on a partition of another task.").WithLabelValues()
+	m.timers = counter("timers_fired_total", "Timers that fired.").WithLabelValues()
+	m.timerLag = one(histogram("timer_lag_seconds", "By how much the latest timer of a cycle was late.", latencyBuckets))
+	m.reaction = one(histogram("event_to_command_seconds", "From the oldest input record of a cycle to the commit of what it caused.", latencyBuckets))
+	m.transactions = counter("transactions_total", "Kafka transactions by outcome.", "outcome")
+	m.commit = one(histogram("transaction_duration_seconds", "From the begin to the end of a Kafka transaction.", latencyBuckets))
+	m.rebalances = counter("rebalances_total", "Times that the group gave tasks to this process or took them away.", "cause")
+	m.taskStates = gauge("task_state", "Tasks of this process by state.", "state")
+	m.restoreLeft = gauge("restore_remaining_records", "Changelog offsets that a task has yet to restore.", "partition")
+	m.restore = one(histogram("restore_duration_seconds", "Time that a task took to restore its store.", longBuckets))
+	m.wiped = counter("stores_wiped_total", "Local stores that were thrown away to be rebuilt.").WithLabelValues()
+	gauge("build_info", "1, labelled with the version.", "version", "goversion").WithLabelValues(Version, runtime.Version()).Set(1)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// hooks feeds the metrics from the runtime. tallies finds the counts of a task.
+func (m *metrics) hooks(tallies func(task int32) *tally) topology.Hooks {
+	return topology.Hooks{
+		TaskState: func(_ int32, from, to topology.TaskState, _ string) {
+			m.taskStates.WithLabelValues(from.String()).Dec()
+			m.taskStates.WithLabelValues(to.String()).Inc()
+		},
+		Cycle: func(s topology.CycleStats) {
+			m.records.Add(float64(s.Records))
+			m.timers.Add(float64(s.Timers))
+			m.transactions.WithLabelValues("committed").Inc()
+			m.commit.Observe(s.Commit.Seconds())
+			if s.Timers > 0 {
+				m.timerLag.Observe(s.Late.Seconds())
+			}
+			if s.Records > 0 {
+				m.reaction.Observe(s.Delay.Seconds())
+			}
+			tallies(s.Task).commit()
+		},
+		Aborted: func(task int32, class string, _ error) {
+			m.transactions.WithLabelValues(class).Inc()
+			tallies(task).drop()
+		},
+		Restore: func(task int32, next, target int64) {
+			m.restoreLeft.WithLabelValues(taskLabel(task)).Set(float64(max(0, target-next)))
+		},
+		Restored: func(task int32, _ int64, took time.Duration) {
+			m.restoreLeft.DeleteLabelValues(taskLabel(task))
+			m.restore.Observe(took.Seconds())
+		},
+		Rebalance: func(assigned, revoked []int32) {
+			if len(assigned) > 0 {
+				m.rebalances.WithLabelValues("assigned").Inc()
+			}
+			if len(revoked) > 0 {
+				m.rebalances.WithLabelValues("revoked").Inc()
+			}
+		},
+		Forwarded: func(_ int32, n int) { m.forwarded.Add(float64(n)) },
+		Wiped:     func(int32, string) { m.wiped.Inc() },
+	}
+}
+
+// tally collects what the cycle of one task counts, until it is known whether the cycle commits. An
+// aborted cycle runs again and would count twice.
+type tally struct {
+	m  *metrics
+	mu struct {
+		sync.Mutex
+		counters []prometheus.Counter
+		observed []observation
+	}
+}
+
+type observation struct {
+	in prometheus.Observer
+	v  float64
+}
+
+func (t *tally) count(c prometheus.Counter) {
+	t.mu.Lock()
+	t.mu.counters = append(t.mu.counters, c)
+	t.mu.Unlock()
+}
+
+func (t *tally) observe(o prometheus.Observer, ms int64) {
+	t.mu.Lock()
+	t.mu.observed = append(t.mu.observed, observation{o, float64(ms) / 1000})
+	t.mu.Unlock()
+}
+
+func (t *tally) commit() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.mu.counters {
+		c.Inc()
+	}
+	for _, o := range t.mu.observed {
+		o.in.Observe(o.v)
+	}
+	t.clear()
+}
+
+func (t *tally) drop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clear()
+}
+
+func (t *tally) clear() {
+	clear(t.mu.counters)
+	clear(t.mu.observed)
+	t.mu.counters, t.mu.observed = t.mu.counters[:0], t.mu.observed[:0]
+}
+
+func (t *tally) deadLetter(class string) { t.count(t.m.deadLetters.WithLabelValues(class)) }
+func (t *tally) ignored(reason string)   { t.count(t.m.ignored.WithLabelValues(reason)) }
+
+func (t *tally) command(c *sagas.Command) {
+	t.count(t.m.commands.WithLabelValues(c.Type, c.Path, c.Op.String()))
+}
+
+// reply counts an answer. Paths and outcomes come from outside: only those that the instance has
+// become labels.
+func (t *tally) reply(r *sagas.Reply, before *sagas.Instance) {
+	if before == nil || before.StepIndex(r.Path) < 0 {
+		return
+	}
+	switch r.Op {
+	case sagas.OpDo:
+		t.count(t.m.attempts.WithLabelValues(before.Type, r.Path, string(r.Outcome)))
+	case sagas.OpUndo:
+		t.count(t.m.undos.WithLabelValues(before.Type, string(r.Outcome)))
+	}
+}
+
+func (t *tally) lifecycle(e *sagas.Lifecycle, before *sagas.Instance) {
+	switch e.Kind {
+	case sagas.KindStarted:
+		t.count(t.m.started.WithLabelValues(e.Type))
+	case sagas.KindCompleted, sagas.KindCompensated, sagas.KindClosed:
+		t.count(t.m.finished.WithLabelValues(e.Type, string(e.Kind)))
+		if before != nil {
+			t.observe(t.m.duration.WithLabelValues(e.Type, string(e.Kind)), int64(e.At-before.StartedAt))
+		}
+	case sagas.KindAttention:
+		t.count(t.m.attention.WithLabelValues(e.Type))
+	case sagas.KindStepDone:
+		if before == nil {
+			return
+		}
+		if i := before.StepIndex(e.Path); i >= 0 && before.Steps[i].FirstSent > 0 {
+			t.observe(t.m.stepDuration.WithLabelValues(e.Type, e.Path), int64(e.At-before.Steps[i].FirstSent))
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/topology"
+)
+
+// noAddress is the address of a process without an API.
+const noAddress = "localhost:0"
+
+// Orchestrator is one process of a namespace. Make it with New, run it once with Run; the other
+// methods may be called from any goroutine, before, during and after.
+type Orchestrator struct {
+	cfg         Config
+	topics      protocol.Topics
+	metrics     *metrics
+	definitions *definitions
+	layout      layout // set before worker
+	worker      atomic.Pointer[topology.Worker]
+
+	mu struct {
+		sync.Mutex
+		tallies map[int32]*tally
+	}
+}
+
+// New checks the configuration. It does not talk to Kafka yet.
+func New(cfg Config) (*Orchestrator, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	topics, err := protocol.NewTopics(cfg.Namespace)
+	if err != nil {
+		return nil, configError([]string{"Namespace: " + err.Error()})
+	}
+	o := &Orchestrator{cfg: cfg, topics: topics, metrics: newMetrics()}
+	o.definitions = newDefinitions(cfg.Namespace, topics.Defs, cfg.Logger)
+	o.mu.tallies = map[int32]*tally{}
+	o.metrics.registry.MustRegister(&storeCollector{o: o})
+	return o, nil
+}
+
+// Run works until ctx ends, then finishes what is in hand and returns nil. Any other return is an
+// error; of class ErrConfig when a restart would not help.
+func (o *Orchestrator) Run(ctx context.Context) error {
+	cl, err := kgo.NewClient(o.cfg.clientOpts(readerOpts()...)...)
+	if err != nil {
+		return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
+	}
+	defer cl.Close()
+
+	adm := kadm.NewClient(cl)
+	if o.layout, err = ensureNamespace(ctx, adm, o.cfg, o.topics); err != nil {
+		return err
+	}
+	o.definitions.usable = func(ctx context.Context, plans []*sagas.Plan) map[*sagas.Plan]error {
+		return o.usable(ctx, adm, plans)
+	}
+	if err := o.definitions.load(ctx, cl); err != nil {
+		return err
+	}
+	w, err := topology.New(o.topologyConfig())
+	if err != nil {
+		return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "runtime", Err: err}
+	}
+	o.definitions.changed = func() {
+		for task := range o.layout.tasks {
+			w.Wake(task)
+		}
+	}
+	o.worker.Store(w)
+	o.cfg.Logger.Info("running", "namespace", o.cfg.Namespace, "partitions", o.layout.partitions, "tasks", o.layout.tasks, "version", Version)
+
+	tailCtx, stopTail := context.WithCancel(ctx)
+	var tail sync.WaitGroup
+	tail.Go(func() { o.definitions.tail(tailCtx, cl) })
+	err = w.Run(ctx)
+	stopTail()
+	tail.Wait()
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (o *Orchestrator) topologyConfig() topology.Config {
+	client := o.cfg.Client
+	if len(o.cfg.Brokers) > 0 {
+		client = append([]kgo.Opt{kgo.SeedBrokers(o.cfg.Brokers...)}, client...)
+	}
+	return topology.Config{
+		App:        protocol.App(o.cfg.Namespace),
+		Inputs:     []string{o.topics.Control, o.topics.Replies, o.topics.Intake},
+		Changelog:  o.topics.State,
+		Processor:  o.newProcessor,
+		Index:      index,
+		DataDir:    o.cfg.DataDir,
+		FS:         o.cfg.FS,
+		Client:     client,
+		Advertise:  o.cfg.Advertise,
+		InstanceID: o.cfg.InstanceID,
+		Limits:     o.cfg.Limits,
+		Timing:     o.cfg.Timing,
+		Clock:      o.cfg.Clock,
+		Logger:     o.cfg.Logger,
+		Hooks:      topology.Tee(o.metrics.hooks(o.tally), o.cfg.Hooks),
+		Failpoint:  o.cfg.Failpoint,
+	}
+}
+
+func (o *Orchestrator) newProcessor(task int32) topology.Processor {
+	counts := o.tally(task)
+	counts.drop() // what a former owner of the task here left undecided
+	return &processor{
+		cfg: o.cfg, topics: o.topics, group: protocol.Group(o.cfg.Namespace), partitions: o.layout.partitions,
+		definitions: o.definitions, counts: counts,
+		again: func() { o.worker.Load().Wake(task) },
+	}
+}
+
+func (o *Orchestrator) tally(task int32) *tally {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.mu.tallies[task]
+	if t == nil {
+		t = &tally{m: o.metrics}
+		o.mu.tallies[task] = t
+	}
+	return t
+}
+
+// usable says which plans cannot run yet because a topic that they send to is missing. Their
+// instances wait; a command to a missing topic would fail over and over instead.
+func (o *Orchestrator) usable(ctx context.Context, adm *kadm.Client, plans []*sagas.Plan) map[*sagas.Plan]error {
+	faults := map[*sagas.Plan]error{}
+	for _, p := range plans {
+		if err := ensureCommands(ctx, adm, o.cfg, commandTopics(p), o.layout.partitions); err != nil {
+			faults[p] = err
+		}
+	}
+	return faults
+}
+
+// Ready says whether this process does its share: nil, or what is missing.
+func (o *Orchestrator) Ready() error {
+	w := o.worker.Load()
+	if w == nil {
+		return errors.New("the topics are not checked yet, or the definitions not read")
+	}
+	return w.Ready()
+}
+
+// Live says whether the loops turn: nil, or which one does not. It never asks Kafka.
+func (o *Orchestrator) Live() error {
+	if w := o.worker.Load(); w != nil {
+		return w.Live()
+	}
+	return nil
+}
+
+// Tasks tells what the tasks of this process do.
+func (o *Orchestrator) Tasks() []topology.TaskInfo {
+	if w := o.worker.Load(); w != nil {
+		return w.Tasks()
+	}
+	return nil
+}
+
+// Gatherer has the metrics of this process.
+func (o *Orchestrator) Gatherer() prometheus.Gatherer { return o.metrics.registry }
+
+// Advertise is the address under which other processes reach this one's API.
+func (o *Orchestrator) Advertise() string { return o.cfg.Advertise }
+
+func taskLabel(task int32) string { return strconv.Itoa(int(task)) }
+
+// storeCollector counts the instances in the stores of this process when it is asked.
+type storeCollector struct{ o *Orchestrator }
+
+var instancesDesc = prometheus.NewDesc("amends_instances_active", "Instances in the stores of this process, by status.", []string{"status"}, nil)
+
+func (s *storeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- instancesDesc }
+
+func (s *storeCollector) Collect(ch chan<- prometheus.Metric) {
+	counts := map[string]int64{}
+	for _, st := range []string{sagas.Running.String(), sagas.Finishing.String(), sagas.Compensating.String(), sagas.Parked.String(), StatusAttention} {
+		counts[st] = 0
+	}
+	if w := s.o.worker.Load(); w != nil {
+		for _, t := range w.Tasks() {
+			view, ok := w.View(t.Task)
+			if !ok {
+				continue
+			}
+			for st := range counts {
+				attr := attrStatusPrefix + st
+				if st == StatusAttention {
+					attr = attrAttention
+				}
+				n, err := view.CountAttr(attr)
+				if err != nil {
+					continue
+				}
+				counts[st] += n
+			}
+		}
+	}
+	for st, n := range counts {
+		ch <- prometheus.MustNewConstMetric(instancesDesc, prometheus.GaugeValue, float64(n), st)
+	}
+}

@@ -1,0 +1,236 @@
+package orchestrator
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/topology"
+)
+
+var (
+	errInstanceTooLarge   = errors.New("the instance would be larger than 900 KiB")
+	errInstanceUnreadable = errors.New("the stored instance cannot be read")
+)
+
+// processor runs the sagas of one task. It is used by one goroutine; what it shares with other tasks
+// (cfg, topics, definitions) is immutable or synchronised by itself.
+type processor struct {
+	cfg         Config
+	topics      protocol.Topics
+	group       string
+	partitions  int32 // of the replies topic
+	definitions *definitions
+	counts      *tally
+	again       func() // asks for another Wake
+
+	headers []protocol.Header // scratch of Decode
+	encoded int               // size of the last encoded instance, to size the next
+}
+
+// Process is the walk of one record: decode (already done) -> load -> advance -> stage. All that it
+// stages commits in one transaction with the position of rec, or not at all.
+func (p *processor) Process(c *topology.Cycle, rec *topology.Record, msg any) error {
+	in := msg.(*input)
+	if err := c.Failpoint(topology.FailDecode); err != nil {
+		return err
+	}
+	if in.fault != nil {
+		p.deadLetter(c, rec, in.wid, *in.fault)
+	}
+	if in.event == nil {
+		return nil
+	}
+	return p.walk(c, rec, in.wid, in.event, in.version, "")
+}
+
+// Timer takes the time that has passed to an instance that waits for it: an event like any other.
+func (p *processor) Timer(c *topology.Cycle, key []byte) error {
+	return p.walk(c, nil, string(key), sagas.Timers{}, 0, "")
+}
+
+// walk is load -> advance -> stage for one event. A result for the topic without is not sent.
+func (p *processor) walk(c *topology.Cycle, rec *topology.Record, wid string, ev sagas.Event, version uint32, without string) error {
+	// load, through the writes of this cycle
+	if err := c.Failpoint(topology.FailLoad); err != nil {
+		return err
+	}
+	inst, err := p.load(c, wid)
+	if err != nil {
+		return err
+	}
+
+	// advance: pure
+	if err := c.Failpoint(topology.FailAdvance); err != nil {
+		return err
+	}
+	plan, ev := p.plan(inst, ev, version)
+	next, effects := sagas.Step(plan, inst, ev, sagas.Time(c.Now()))
+
+	// stage: state and effects of one event belong together
+	if err := c.Failpoint(topology.FailStage); err != nil {
+		return err
+	}
+	return p.stage(c, &origin{rec: rec, wid: wid, event: ev, before: inst, without: without}, next, effects)
+}
+
+func (p *processor) load(c *topology.Cycle, wid string) (*sagas.Instance, error) {
+	value, found, err := c.Get([]byte(wid))
+	if err != nil || !found {
+		return nil, err
+	}
+	inst, err := sagas.DecodeInstance(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errInstanceUnreadable, wid, err)
+	}
+	return inst, nil
+}
+
+// plan finds the plan that the event is for. A run keeps the version it was started with; a start
+// takes the one it asks for, else the active one; a parked instance takes what it waits for.
+func (p *processor) plan(inst *sagas.Instance, ev sagas.Event, version uint32) (*sagas.Plan, sagas.Event) {
+	known := p.definitions.current.Load()
+	if inst != nil && len(inst.Steps) > 0 {
+		return known.plan(inst.DefinitionRef()), ev
+	}
+	if start, ok := ev.(sagas.Start); ok {
+		plan, resolved := known.resolve(start.Type, version)
+		start.Version = resolved
+		return plan, start
+	}
+	if inst == nil {
+		return nil, ev
+	}
+	if inst.Phase == sagas.Parked {
+		plan, _ := known.resolve(inst.Type, inst.Version)
+		return plan, ev
+	}
+	return known.plan(inst.DefinitionRef()), ev
+}
+
+// wakeSlice bounds the parked instances that one cycle takes up.
+const wakeSlice = 200
+
+// Wake tells parked instances that their definition is known by now.
+func (p *processor) Wake(c *topology.Cycle) error {
+	var keys []string
+	err := c.ScanAttr(attrStatus(sagas.Parked), nil, func(key []byte) bool {
+		wid := string(key)
+		inst, err := p.load(c, wid)
+		if err != nil || inst == nil || inst.Phase != sagas.Parked {
+			return true // unreadable: a record or timer of its own will say so
+		}
+		if plan, _ := p.plan(inst, sagas.DefLoaded{}, 0); plan != nil {
+			keys = append(keys, wid)
+		}
+		return len(keys) < wakeSlice
+	})
+	if err != nil {
+		return err
+	}
+	for _, wid := range keys {
+		if err := p.walk(c, nil, wid, sagas.DefLoaded{}, 0, ""); err != nil {
+			return err
+		}
+	}
+	if len(keys) == wakeSlice {
+		p.again()
+	}
+	return nil
+}
+
+// Poison is the way out for what Process or Timer could not do. A record goes to the dead letters; an
+// instance whose timer fails is set aside for a person. A record that a newer version of this
+// program has written stops the task: to guess at it could lose an obligation.
+func (p *processor) Poison(c *topology.Cycle, rec *topology.Record, key []byte, err error) {
+	if errors.Is(err, sagas.ErrNewerFormat) {
+		panic(err)
+	}
+	if topic := p.undeliverableResult(c, rec, key, err); topic != "" {
+		if p.retryWithoutResult(c, rec, key, topic) == nil {
+			return
+		}
+	}
+	f := faultOfPoison(err)
+	p.cfg.Logger.Error("record or timer set aside", "workflow_id", string(key), "class", f.class, "err", err)
+	p.deadLetter(c, rec, string(key), f)
+	if rec == nil && key != nil {
+		p.setAside(c, string(key), f)
+	}
+}
+
+// undeliverableResult recognises that Kafka refused the result of an instance, whose topic the
+// producer of the start chose. It must not keep the saga from ending.
+func (p *processor) undeliverableResult(c *topology.Cycle, _ *topology.Record, key []byte, err error) string {
+	if key == nil || !errors.Is(err, topology.ErrUndeliverable) {
+		return ""
+	}
+	inst, loadErr := p.load(c, string(key))
+	if loadErr != nil || inst == nil || inst.ReplyTo == "" || !strings.Contains(err.Error(), "produce to "+inst.ReplyTo+":") {
+		return ""
+	}
+	return inst.ReplyTo
+}
+
+func (p *processor) retryWithoutResult(c *topology.Cycle, rec *topology.Record, key []byte, topic string) error {
+	p.cfg.Logger.Warn("result cannot be delivered", "workflow_id", string(key), "topic", topic)
+	if rec == nil {
+		return p.walk(c, nil, string(key), sagas.Timers{}, 0, topic)
+	}
+	in := p.decode(rec)
+	if in.event == nil {
+		return errInstanceUnreadable
+	}
+	return p.walk(c, rec, in.wid, in.event, in.version, topic)
+}
+
+// setAsidePause is how long an instance that was set aside waits before its timers run again.
+const setAsidePause = 10 * 60 * 1000
+
+// setAside asks for a person's attention and moves every due timer of the instance into the future.
+// It panics when the instance cannot be read: the task then stops, with the reason.
+func (p *processor) setAside(c *topology.Cycle, wid string, f fault) {
+	inst, err := p.load(c, wid)
+	if err != nil {
+		panic(err)
+	}
+	now := sagas.Time(c.Now())
+	later := func(t *sagas.Time) {
+		if *t != 0 && *t <= now {
+			*t = now + setAsidePause
+		}
+	}
+	next := *inst
+	next.Steps = slices.Clone(inst.Steps)
+	later(&next.Deadline)
+	later(&next.Expires)
+	for i := range next.Steps {
+		later(&next.Steps[i].Timer.Due)
+		later(&next.Steps[i].Alert)
+	}
+	next.Rev++
+	next.LastNow = max(next.LastNow, now)
+	var effects []sagas.Effect
+	reason := sagas.Reason(f.class)
+	if next.Phase.Active() && !slices.ContainsFunc(next.Attention, func(a sagas.Attention) bool { return a.Path == "" && a.Reason == reason }) {
+		next.Attention = append(slices.Clone(next.Attention), sagas.Attention{Reason: reason, Since: now, Text: f.message})
+		slices.SortFunc(next.Attention, func(a, b sagas.Attention) int {
+			return strings.Compare(a.Path+"\x00"+string(a.Reason), b.Path+"\x00"+string(b.Reason))
+		})
+		next.Seq++
+		open := make([]string, len(next.Attention))
+		for i, a := range next.Attention {
+			open[i] = a.String()
+		}
+		effects = append(effects, sagas.Lifecycle{
+			WorkflowID: wid, Type: next.Type, Version: next.Version, Run: next.Run, Seq: next.Seq, Rev: next.Rev, At: now,
+			Kind: sagas.KindAttention, Phase: next.Phase, Attention: open, Detail: []sagas.KV{{Key: "reason", Value: f.class}},
+		})
+	}
+	if err := p.stage(c, &origin{wid: wid, before: inst}, &next, effects); err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,154 @@
+package orchestrator
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/topology"
+)
+
+// origin is what an event came from.
+type origin struct {
+	rec     *topology.Record // nil for timers and wake-ups
+	wid     string
+	event   sagas.Event
+	before  *sagas.Instance
+	without string // topic of a result that must not be sent
+}
+
+// stage turns what Step returned into writes and records of this cycle.
+func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, effects []sagas.Effect) error {
+	if err := p.store(c, o, next); err != nil {
+		return err
+	}
+	if reply, ok := o.event.(sagas.Reply); ok {
+		p.counts.reply(&reply, o.before)
+	}
+	for _, e := range effects {
+		switch e := e.(type) {
+		case sagas.Command:
+			c.Emit(p.command(&e))
+			p.counts.command(&e)
+		case sagas.Lifecycle:
+			rec, err := p.lifecycle(&e, o.rec)
+			if err != nil {
+				return err
+			}
+			c.Emit(rec)
+			p.counts.lifecycle(&e, o.before)
+		case sagas.DeadLetter:
+			p.deadLetter(c, o.rec, o.wid, fault{stageAdvance, e.Class, e.Message})
+		case sagas.Result:
+			if e.Topic != o.without {
+				c.Emit(p.result(&e))
+			}
+		case sagas.Ignored:
+			p.ignored(c, o, &e)
+		default:
+			return fmt.Errorf("effect %T is not known", e)
+		}
+	}
+	return nil
+}
+
+// store writes the next state, nothing when it is unchanged.
+func (p *processor) store(c *topology.Cycle, o *origin, next *sagas.Instance) error {
+	switch {
+	case next == o.before:
+	case next == nil:
+		c.Delete([]byte(o.wid))
+	default:
+		value := next.Append(make([]byte, 0, p.encoded+p.encoded/8+64))
+		if len(value) > sagas.MaxRecordBytes {
+			return fmt.Errorf("%w: %d bytes", errInstanceTooLarge, len(value))
+		}
+		p.encoded = len(value)
+		c.Put([]byte(o.wid), value)
+	}
+	return nil
+}
+
+// command is the record of one command: the protocol in headers, the payload as it is.
+func (p *processor) command(e *sagas.Command) *topology.Record {
+	op := protocol.Op(e.Op.String())
+	token := protocol.Token{WorkflowID: e.WorkflowID, Run: e.Run, Path: e.Path, Op: op, Round: e.Round, Attempt: e.Attempt}
+	key := []byte(e.WorkflowID)
+	return &topology.Record{
+		Topic: e.Topic, Partition: topology.ByKey, Key: key, Value: e.Payload,
+		Headers: recordHeaders(protocol.Command{
+			Token: token.Encode(p.cfg.TokenSecret), WorkflowID: e.WorkflowID, Op: op, Name: e.Name,
+			Key: e.Key, ForwardKey: e.ForwardKey, Attempt: e.Attempt, Deadline: int64(e.Deadline),
+			ReplyTo: p.topics.Replies, ReplyPartition: protocol.Partition(key, p.partitions),
+			Definition: definitionRef{e.Type, e.Version}.String(), Trace: e.Trace, ContentType: protocol.ContentJSON,
+		}.Headers()),
+	}
+}
+
+// lifecycle is the record of one fact, in Avro's single-object encoding.
+func (p *processor) lifecycle(e *sagas.Lifecycle, rec *topology.Record) (*topology.Record, error) {
+	fact := protocol.Lifecycle{
+		WorkflowID: e.WorkflowID, Run: e.Run, Seq: e.Seq, Rev: e.Rev, At: int64(e.At), Kind: string(e.Kind), Path: e.Path,
+		Phase: e.Phase.String(), Attention: e.Attention, Cause: e.Cause, Detail: details(e.Detail),
+	}
+	if e.Type != "" {
+		fact.Definition = definitionRef{e.Type, e.Version}.String()
+	}
+	if rec != nil {
+		fact.Source = &protocol.Source{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}
+	}
+	value, err := protocol.AppendLifecycle(nil, &fact)
+	if err != nil {
+		return nil, fmt.Errorf("encode the lifecycle record %s of %s: %w", e.Kind, e.WorkflowID, err)
+	}
+	return &topology.Record{
+		Topic: p.topics.Lifecycle, Partition: topology.ByKey, Key: []byte(e.WorkflowID), Value: value,
+		Headers: []topology.Header{
+			{Key: protocol.HeaderKind, Value: []byte(e.Kind)},
+			{Key: protocol.HeaderSeq, Value: strconv.AppendUint(nil, e.Seq, 10)},
+			contentAvro,
+		},
+	}, nil
+}
+
+var contentAvro = topology.Header{Key: protocol.HeaderContentType, Value: []byte(protocol.ContentAvro)}
+
+func details(in []sagas.KV) []protocol.KV {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]protocol.KV, len(in))
+	for i := range in {
+		out[i] = protocol.KV(in[i])
+	}
+	return out
+}
+
+// result answers the start.
+func (p *processor) result(e *sagas.Result) *topology.Record {
+	return &topology.Record{
+		Topic: e.Topic, Partition: topology.ByKey, Key: []byte(e.WorkflowID), Value: e.Output,
+		Headers: recordHeaders(protocol.Result{WorkflowID: e.WorkflowID, Run: e.Run, Phase: e.Phase.String(), Cause: e.Cause}.Headers()),
+	}
+}
+
+// ignored counts an event without effect. A reply that reports an effect for an instance nobody
+// knows is kept for people: money may have moved.
+func (p *processor) ignored(c *topology.Cycle, o *origin, e *sagas.Ignored) {
+	p.counts.ignored(e.Reason)
+	reply, ok := o.event.(sagas.Reply)
+	if !ok || o.before != nil || p.cfg.OrphanReplies == OrphanDrop || !hadEffect(&reply) {
+		return
+	}
+	p.deadLetter(c, o.rec, o.wid, fault{stageAdvance, classOrphanReply,
+		"the reply reports an effect for an instance that does not exist (any more)"})
+}
+
+// hadEffect says whether a reply states that something was done.
+func hadEffect(r *sagas.Reply) bool {
+	if r.Effect != sagas.EffectDefault {
+		return r.Effect == sagas.EffectDone && !r.Noop
+	}
+	return protocol.Outcome(r.Outcome).DefaultEffect() == protocol.EffectDone && !r.Noop
+}
