@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -112,6 +113,10 @@ func tokenSum(b, secret []byte) []byte {
 func DecodeToken(s string, secret []byte) (Token, error) {
 	if len(s) > MaxToken {
 		return Token{}, badToken("longer than a token can be")
+	}
+	// The decoder skips line ends, which would give one token many spellings.
+	if strings.ContainsAny(s, "\r\n") {
+		return Token{}, badToken("a line end inside")
 	}
 	var scratch [512]byte
 	b, err := tokenEncoding.AppendDecode(scratch[:0], []byte(s))

@@ -1,0 +1,210 @@
+package protocol
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDecodeIntakeJSON(t *testing.T) {
+	for _, c := range []struct {
+		name, key, value string
+		headers          []Header
+		want             any
+	}{
+		{"smallest", "", `{"type":"card-payment"}`, nil,
+			&Start{Type: "card-payment", Input: []byte(`{}`)}},
+		{"kcat line", "", ` {"type":"card-payment","id":"o-1","input":{"total": "9.50", "lines":[1,2]}}` + "\n", nil,
+			&Start{Type: "card-payment", ID: "o-1", Input: []byte(`{"total": "9.50", "lines":[1,2]}`)}},
+		{"all fields", "ignored", `{"kind":"start","type":"t","id":"a/b","version":3,"startId":"s","input":{},"replyTo":"r.x","tags":{"k":"v"},"issuedAt":"2026-01-02T03:04:05.006Z"}`, nil,
+			&Start{Type: "t", ID: "a/b", Version: 3, StartID: "s", Input: []byte(`{}`), ReplyTo: "r.x", Tags: map[string]string{"k": "v"}, IssuedAt: 1767323045006}},
+		{"id from the key", "o-1", `{"type":"t"}`, nil,
+			&Start{Type: "t", ID: "o-1", IDFromKey: true, Input: []byte(`{}`)}},
+		{"id from a key with type", "t/o-1", `{"type":"t"}`, nil,
+			&Start{Type: "t", ID: "o-1", IDFromKey: true, Input: []byte(`{}`)}},
+		{"a key with another type is an id", "u/o-1", `{"type":"t"}`, nil,
+			&Start{Type: "t", ID: "u/o-1", IDFromKey: true, Input: []byte(`{}`)}},
+		{"a binary key is no id", "\x00\x01\xff", `{"type":"t"}`, nil,
+			&Start{Type: "t", Input: []byte(`{}`)}},
+		{"nulls are absent", "", `{"type":"t","id":null,"input":null,"version":null,"tags":null,"issuedAt":null}`, nil,
+			&Start{Type: "t", Input: []byte(`{}`)}},
+		{"escapes", "", `{"\u0074ype":"t","id":"caf\u00e9 \"1\""}`, nil,
+			&Start{Type: "t", ID: `café "1"`, Input: []byte(`{}`)}},
+		{"headers", "", `{"type":"t"}`, []Header{{HeaderTraceparent, []byte("00-x")}, {HeaderCloudEventID, []byte("e1")}, {HeaderContentType, []byte("text/plain")}},
+			&Start{Type: "t", StartID: "e1", Trace: "00-x", Input: []byte(`{}`)}},
+		{"cancel", "", `{"kind":"cancel","type":"t","id":"o-1","requestId":"c","reason":"two\nlines","actor":"ann","voidTtlMs":1000}`, nil,
+			&Cancel{Type: "t", ID: "o-1", RequestID: "c", Reason: "two\nlines", Actor: "ann", VoidTTL: 1000}},
+		{"cancel by key", "t/o-1", `{"kind":"cancel","type":"t"}`, nil,
+			&Cancel{Type: "t", ID: "o-1", IDFromKey: true}},
+	} {
+		got, err := DecodeIntake([]byte(c.key), []byte(c.value), c.headers)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		} else if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
+}
+
+func nested(open, inner, shut string, n int) string {
+	return strings.Repeat(open, n) + inner + strings.Repeat(shut, n)
+}
+
+func TestDecodeIntakeRefused(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		class       Class
+		want        string // part of the error
+	}{
+		{"empty", "", ClassMalformed, "empty"},
+		{"spaces", " \n", ClassMalformed, "empty"},
+		{"not JSON", "hello", ClassMalformed, "neither"},
+		{"array", "[1]", ClassMalformed, "neither"},
+		{"registry framing", "\x00\x00\x00\x00\x05abc", ClassUnknownSchema, "registry"},
+		{"cut", `{"type":"t"`, ClassMalformed, "at byte"},
+		{"text after", `{"type":"t"} {}`, ClassMalformed, "after the end"},
+		{"nearest name", `{"type":"t","imput":{}}`, ClassMalformed, `Did you mean "input"?`},
+		{"nearest name by case", `{"type":"t","startid":"x"}`, ClassMalformed, `Did you mean "startId"?`},
+		{"field of another kind", `{"type":"t","operator":"x"}`, ClassMalformed, "operator: not a field"},
+		{"twice", `{"type":"t","type":"u"}`, ClassMalformed, "type: the field occurs twice"},
+		{"twice with an escape", `{"type":"t","\u0074ype":"u"}`, ClassMalformed, "type: the field occurs twice"},
+		{"many fields", `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1}`, ClassMalformed, "too many fields"},
+		{"no type", `{"id":"o-1"}`, ClassMalformed, "type: the field is missing"},
+		{"type with a slash", `{"type":"a/b"}`, ClassMalformed, "type: want letters"},
+		{"type is a number", `{"type":4}`, ClassMalformed, "type: want a string"},
+		{"id is a number", `{"type":"t","id":42}`, ClassMalformed, "id: want a string"},
+		{"id with a control character", `{"type":"t","id":"a\u0000b"}`, ClassMalformed, "id: a control character"},
+		{"id too long", `{"type":"t","id":"` + strings.Repeat("x", MaxID+1) + `"}`, ClassTooLarge, "id: longer"},
+		{"input is text", `{"type":"t","input":"{}"}`, ClassMalformed, "input: want a JSON object"},
+		{"input is a list", `{"type":"t","input":[]}`, ClassMalformed, "input: want a JSON object"},
+		{"version is negative", `{"type":"t","version":-1}`, ClassMalformed, "version: want an integer"},
+		{"version is a fraction", `{"type":"t","version":1.5}`, ClassMalformed, "version: want an integer"},
+		{"version is huge", `{"type":"t","version":12345678901234567890123}`, ClassMalformed, "version: want an integer"},
+		{"replyTo", `{"type":"t","replyTo":"a b"}`, ClassMalformed, "replyTo: not a topic name"},
+		{"tags", `{"type":"t","tags":{"a":1}}`, ClassMalformed, "tags: want an object of strings"},
+		{"tags list", `{"type":"t","tags":["a"]}`, ClassMalformed, "tags: want an object of strings"},
+		{"issuedAt", `{"type":"t","issuedAt":"yesterday"}`, ClassMalformed, "issuedAt: want a time"},
+		{"kind", `{"kind":"stop","type":"t"}`, ClassMalformed, "kind: want"},
+		{"signal", `{"kind":"signal","type":"t"}`, ClassUnsupported, "signals"},
+		{"admin", `{"kind":"admin","type":"t"}`, ClassUnsupported, "control topic"},
+		{"cancel without id", `{"kind":"cancel","type":"t"}`, ClassMalformed, "id: the field is missing"},
+		{"depth", `{"type":"t","input":` + nested(`{"a":`, "1", "}", MaxDepth) + `}`, ClassMalformed, "deeper than 64"},
+		{"depth of lists", `{"type":"t","input":{"a":` + nested("[", "", "]", 100_000) + `}}`, ClassMalformed, "deeper than 64"},
+		{"open lists", `{"type":"t","input":{"a":` + strings.Repeat("[", 500_000), ClassMalformed, "deeper than 64"},
+		{"size", `{"type":"` + strings.Repeat("x", MaxRecordBytes) + `"}`, ClassTooLarge, "more than 1048576 bytes"},
+		{"bad escape", `{"type":"\x"}`, ClassMalformed, "bad escape"},
+		{"bad UTF-8", "{\"type\":\"\xff\"}", ClassMalformed, "not UTF-8"},
+		{"control in string", "{\"type\":\"a\nb\"}", ClassMalformed, "control character"},
+		{"leading zero", `{"type":"t","input":{"a":01}}`, ClassMalformed, "want a comma"},
+		{"bare word", `{"type":"t","input":{"a":nul}}`, ClassMalformed, "not JSON"},
+	} {
+		_, err := DecodeIntake(nil, []byte(c.value), nil)
+		var e *Error
+		if !errors.As(err, &e) || e.Class != c.class || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v", c.name, err)
+		}
+	}
+	if _, err := DecodeIntake(nil, []byte(`{"type":"t","input":`+nested(`{"a":`, "1", "}", MaxDepth-1)+`}`), nil); err != nil {
+		t.Errorf("depth %d: %v", MaxDepth, err)
+	}
+	if _, err := DecodeIntake(nil, []byte(`{"type":"t"}`), make([]Header, MaxHeaders+1)); err == nil {
+		t.Error("too many headers accepted")
+	}
+}
+
+func TestDecodeControl(t *testing.T) {
+	got, err := DecodeControl(nil, []byte(`{"kind":"admin","type":"t","id":"o-1","action":"close","operator":"ann","reason":"paid by hand","expectRev":9}`), nil)
+	want := &Admin{Type: "t", ID: "o-1", Action: ActionClose, Operator: "ann", Reason: "paid by hand", ExpectRev: 9}
+	if err != nil || !cmp.Equal(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for value, want := range map[string]string{
+		`{"type":"t","id":"x"}`:                                                                             `kind: want "admin"`,
+		`{"kind":"start","type":"t"}`:                                                                       "intake topic",
+		`{"kind":"admin","type":"t","id":"x"}`:                                                              "operator: the field is missing",
+		`{"kind":"admin","type":"t","id":"x","operator":"a","action":"close"}`:                              "reason: the field is missing",
+		`{"kind":"admin","type":"t","id":"x","operator":"a","reason":"r"}`:                                  "action: the field is missing",
+		`{"kind":"admin","type":"t","id":"x","operator":"a","reason":"r","action":"closed"}`:                `Did you mean "close"?`,
+		`{"kind":"admin","type":"t","operator":"a","reason":"r","action":"close"}`:                          "id: the field is missing",
+		`{"kind":"admin","type":"t","id":"x","operator":"a","reason":"r","action":"close","expectRev":"9"}`: "expectRev: want an integer",
+	} {
+		if _, err := DecodeControl(nil, []byte(value), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", value, err)
+		}
+	}
+}
+
+func TestSplitWorkflowID(t *testing.T) {
+	typ, id, err := SplitWorkflowID("card-payment/2026/17")
+	if typ != "card-payment" || id != "2026/17" || err != nil {
+		t.Errorf("got %q %q %v", typ, id, err)
+	}
+	for _, wid := range []string{"", "a", "/a", "a/", "a b/c", "a/\n"} {
+		if _, _, err := SplitWorkflowID(wid); err == nil {
+			t.Errorf("%q accepted", wid)
+		}
+	}
+}
+
+func FuzzDecodeIntake(f *testing.F) {
+	f.Add([]byte("k"), []byte(`{"type":"t","id":"o-1","input":{"a":[1,"\u00e9",null]},"tags":{"a":"b"}}`))
+	f.Add([]byte(nil), []byte(`{"kind":"cancel","type":"t","id":"x"}`))
+	for _, b := range sampleAvro() {
+		f.Add([]byte(nil), b)
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		got, err := DecodeIntake(key, value, nil)
+		var e *Error
+		if err != nil {
+			if !errors.As(err, &e) || e.Class == "" {
+				t.Fatalf("an error without a class: %v", err)
+			}
+			return
+		}
+		// What was accepted can be written, and is accepted again.
+		b, err := AppendAvro(nil, got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := DecodeIntake(key, b, nil)
+		if err != nil {
+			t.Fatalf("%v of %+v", err, got)
+		}
+		if s, ok := again.(*Start); ok && s.WorkflowID() != got.(*Start).WorkflowID() {
+			t.Fatalf("got %+v, want %+v", again, got)
+		}
+	})
+}
+
+func FuzzDecodeControl(f *testing.F) {
+	f.Add([]byte("k"), []byte(`{"kind":"admin","type":"t","id":"o-1","action":"close","operator":"ann","reason":"r","args":{"a":"b"}}`))
+	for _, b := range sampleAvro() {
+		f.Add([]byte(nil), b)
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		got, err := DecodeControl(key, value, nil)
+		if err != nil {
+			return
+		}
+		b, err := AppendAvro(nil, got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := DecodeControl(key, b, nil); err != nil {
+			t.Fatalf("%v of %+v", err, got)
+		}
+	})
+}
+
+func BenchmarkDecodeIntakeJSON(b *testing.B) {
+	value := []byte(`{"type":"card-payment","id":"order-000123","input":{"orderId":"order-000123","total":"19.90","currency":"EUR","lines":[{"sku":"a","n":1},{"sku":"b","n":2}]}}`)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(value)))
+	for b.Loop() {
+		if _, err := DecodeIntake(nil, value, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
