@@ -1,0 +1,167 @@
+package topology
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// batching decides how much a cycle takes and when it starts.
+//
+// An idle task commits at once: the first record after a pause waits for
+// nothing. Under load the batch is what arrived while the last commit was under
+// way. Only when records come so fast that a short wait would add many of them
+// does a task gather for a moment, because the cost of a transaction at the
+// broker does not depend on its size.
+//
+// When the broker refuses a record of a batch (too large, no such topic), the
+// batch is halved until one input remains; that one is then condemned, and goes
+// to Processor.Poison instead of Process.
+type batching struct {
+	limits *Limits
+
+	limit    int  // items of the next cycle; 0 means no bisection is under way
+	wakeOnly bool // the next cycle does nothing but wake
+	doomed   doom
+
+	arrived int           // records that waited when the last commit ended
+	took    time.Duration // of the last commit
+}
+
+// doom names the one input whose outputs Kafka refuses.
+type doom struct {
+	err       error
+	topic     string
+	partition int32
+	offset    int64
+	timer     []byte
+	wake      bool
+	seen      bool // this cycle has met it
+}
+
+// gatherLeast is the number of records that a wait must promise to add.
+const gatherLeast = 16
+
+// records is the most records that the next cycle takes.
+func (b *batching) records() int {
+	switch {
+	case b.wakeOnly:
+		return 0
+	case b.doomed.timer != nil:
+		return 0
+	case b.limit > 0:
+		return min(b.limit, b.limits.CycleRecords)
+	}
+	return b.limits.CycleRecords
+}
+
+// timers is the most timers that a cycle with that many records fires.
+func (b *batching) timers(records int) int {
+	switch {
+	case b.wakeOnly:
+		return 0
+	case b.doomed.timer != nil:
+		return 1
+	case b.limit > 0:
+		return min(b.limit-records, b.limits.CycleTimers)
+	}
+	return b.limits.CycleTimers
+}
+
+// condemned is the reason why rec goes to Poison, or nil.
+func (b *batching) condemned(rec *kgo.Record) error {
+	if d := &b.doomed; d.err != nil && d.timer == nil && !d.wake &&
+		d.offset == rec.Offset && d.partition == rec.Partition && d.topic == rec.Topic {
+		d.seen = true
+		return d.err
+	}
+	return nil
+}
+
+// condemnedTimer is the reason why the timer of key goes to Poison, or nil.
+func (b *batching) condemnedTimer(key []byte) error {
+	if b.doomed.timer != nil && bytes.Equal(b.doomed.timer, key) {
+		b.doomed.seen = true
+		return b.doomed.err
+	}
+	return nil
+}
+
+// condemnedWake is the reason why a wake goes to Poison, or nil.
+func (b *batching) condemnedWake() error {
+	if b.doomed.wake {
+		b.doomed.seen = true
+		return b.doomed.err
+	}
+	return nil
+}
+
+// refused narrows the next cycle down after Kafka refused this one. It returns
+// an error when there is nothing left to narrow: even Poison's output of a
+// single input was refused.
+func (b *batching) refused(c *Cycle, err *recordError) error {
+	items := c.taken + c.fired
+	if c.woke {
+		items++
+	}
+	if b.doomed.seen && items == 1 {
+		return halt("output cannot be delivered, nor can the record that says so: %w", err.cause())
+	}
+	switch {
+	case items > 1 && c.woke:
+		b.wakeOnly = true
+	case items > 1:
+		b.limit = items / 2
+	case c.woke:
+		b.wakeOnly = true
+		b.doomed = doom{err: err.cause(), wake: true}
+	case c.taken == 1:
+		rec := c.task.scratch[0]
+		b.limit = 1
+		b.doomed = doom{err: err.cause(), topic: rec.Topic, partition: rec.Partition, offset: rec.Offset}
+	case c.fired == 1:
+		b.limit = 1
+		b.doomed = doom{err: err.cause(), timer: bytes.Clone(c.lastTimer)}
+	default:
+		return err
+	}
+	return nil
+}
+
+// committed notes how the cycle went that is now done.
+func (b *batching) committed(took time.Duration, waiting int) {
+	b.took, b.arrived = took, waiting
+	b.wakeOnly = false
+	if b.doomed.seen {
+		b.doomed = doom{}
+	}
+	if b.limit > 0 && b.doomed.err == nil {
+		if b.limit *= 2; b.limit >= b.limits.CycleRecords {
+			b.limit = 0
+		}
+	}
+}
+
+// idle notes that a cycle found nothing to do, and reports whether that was
+// only because it was narrowed.
+func (b *batching) idle() (narrowed bool) {
+	narrowed = b.wakeOnly || b.doomed.err != nil
+	b.wakeOnly, b.doomed, b.arrived = false, doom{}, 0
+	return narrowed
+}
+
+// gather is how long to wait for more records before the next cycle.
+func (b *batching) gather() time.Duration {
+	if b.limits.Gather <= 0 || b.arrived == 0 || b.took <= 0 || b.limit > 0 {
+		return 0
+	}
+	if b.arrived >= b.limits.CycleRecords/2 {
+		return 0
+	}
+	window := min(b.limits.Gather, b.took/2)
+	if expected := float64(b.arrived) * float64(window) / float64(b.took); expected < gatherLeast {
+		return 0
+	}
+	return window
+}

@@ -1,0 +1,192 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/changelog"
+	"github.com/amendsio/amends/statestore"
+)
+
+// commitEnv is what a commit needs of one transactional client. It is a struct
+// of functions so that the order of a commit, and what each failure in it leads
+// to, is tested without Kafka.
+type commitEnv struct {
+	begin   func() error
+	produce func(ctx context.Context, rec *kgo.Record, done func(*kgo.Record, error))
+	flush   func(ctx context.Context) error
+	end     func(ctx context.Context) error // commits
+}
+
+// committer ends each cycle with one Kafka transaction.
+//
+// The naive way is one transactional client: begin, produce, end, begin again.
+// A transaction that begins before the markers of the one before are written is
+// refused for a while (CONCURRENT_TRANSACTIONS, in steps of 20 ms on a stock
+// broker), so a single id is slow. Two ids in turn are not: the markers of one
+// are written while the other works. It is sound because the outcome of the one
+// is final before the other begins, so in each partition the records of
+// consecutive cycles stand in order; a takeover must fence both ids.
+//
+//	begin      on the client whose turn it is
+//	produce    all records; after the first error no more
+//	flush      all answers are in
+//	end        EndTxn(commit)
+//	           from here on the batch is a fact, also if this process dies
+//	turn       the other client is next
+//
+// Invariants: nothing of a batch reaches the store before end has succeeded; a
+// commit with an error is never repeated or completed here. What an error of
+// end means is not known: the transaction may be committed or not. Every error
+// therefore takes the crash path, which finds out: the batch is dropped, both
+// clients are closed, the ids are taken over again (which ends what is open),
+// and the changelog is replayed from the position of the store.
+//
+// A commit is not aborted explicitly for the same reason: the takeover does it.
+//
+// While end is under way the next batch gathers in the queue and is not
+// processed. Processing it ahead, to be produced after end and dropped with it,
+// would fit between turn and begin.
+type committer struct {
+	envs      [2]commitEnv
+	turn      int
+	topic     string // of the changelog
+	failpoint func(name string) error
+	timeout   time.Duration
+
+	failed atomic.Bool
+	mu     struct {
+		sync.Mutex
+		err     error // the first of this transaction
+		topic   string
+		highest int64 // offset of a changelog record
+	}
+}
+
+// commit produces records in one transaction. It returns the changelog offset
+// after the last changelog record.
+func (p *committer) commit(ctx context.Context, mutations, outs []*kgo.Record) (next int64, err error) {
+	env := &p.envs[p.turn]
+	p.failed.Store(false)
+	p.mu.Lock()
+	p.mu.err, p.mu.topic, p.mu.highest = nil, "", -1
+	p.mu.Unlock()
+
+	if err := p.failpoint(FailBegin); err != nil {
+		return 0, err
+	}
+	if err := env.begin(); err != nil {
+		return 0, fmt.Errorf("begin transaction: %w", err)
+	}
+	if err := p.failpoint(FailProduce); err != nil {
+		return 0, err
+	}
+	// Outputs go first. The progress record is the last mutation, so its offset
+	// is the highest of this transaction in the changelog.
+	for _, records := range [2][]*kgo.Record{outs, mutations} {
+		for _, rec := range records {
+			if p.failed.Load() {
+				return 0, p.fault()
+			}
+			env.produce(ctx, rec, p.done)
+		}
+	}
+	if err := p.failpoint(FailFlush); err != nil {
+		return 0, err
+	}
+	if err := p.flush(ctx, env); err != nil {
+		return 0, err
+	}
+	if err := p.fault(); err != nil {
+		return 0, err
+	}
+	if err := p.failpoint(FailEnd); err != nil {
+		return 0, err
+	}
+	if err := env.end(ctx); err != nil {
+		return 0, fmt.Errorf("end transaction, outcome unknown: %w", err)
+	}
+	p.turn ^= 1
+	if err := p.failpoint(FailEnded); err != nil {
+		return 0, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.highest + 1, nil
+}
+
+// flush waits for all answers, but not for longer than the broker would keep
+// the transaction open.
+func (p *committer) flush(ctx context.Context, env *commitEnv) error {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	if err := env.flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", errors.Join(err, p.fault()))
+	}
+	return nil
+}
+
+// done is the promise of every record. kgo may call it from several goroutines.
+func (p *committer) done(rec *kgo.Record, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case err != nil && p.mu.err == nil:
+		p.mu.err, p.mu.topic = err, rec.Topic
+		p.failed.Store(true)
+	case err == nil && rec.Topic == p.topic:
+		p.mu.highest = max(p.mu.highest, rec.Offset)
+	}
+}
+
+// fault is the first produce error of the transaction.
+func (p *committer) fault() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.mu.err == nil:
+		return nil
+	case isRecordFault(p.mu.err):
+		return &recordError{topic: p.mu.topic, err: p.mu.err}
+	}
+	return fmt.Errorf("produce to %s: %w", p.mu.topic, p.mu.err)
+}
+
+// commit ends cycle c with a transaction and reports the position that the
+// store has once c is applied.
+func (t *task) commit(ctx context.Context, c *Cycle) (next int64, err error) {
+	c.batch.Put([]byte(changelog.ProgressKey), t.progress(c))
+	if err := t.store.Prepare(c.batch); err != nil {
+		return 0, fmt.Errorf("prepare batch: %w", err)
+	}
+	if err := t.mayCommit(); err != nil {
+		return 0, err
+	}
+	t.mutations = changelog.Records(t.cfg.Changelog, t.id, c.batch, t.mutations[:0])
+	c.stats.Outputs, c.stats.Mutations = len(c.outs), len(t.mutations)
+
+	began := t.cfg.Clock()
+	next, err = t.committer.commit(ctx, t.mutations, c.outs)
+	c.stats.Commit = t.cfg.Clock().Sub(began)
+	clear(t.mutations)
+	return next, err
+}
+
+// apply brings the committed batch into the store, with its position.
+func (t *task) apply(c *Cycle, next int64) error {
+	if err := t.failpoint(FailApply); err != nil {
+		return err
+	}
+	began := t.cfg.Clock()
+	if err := t.store.Apply(c.batch, statestore.Position{Next: next, Time: c.now}); err != nil {
+		return fmt.Errorf("apply batch: %w", err)
+	}
+	c.stats.Apply = t.cfg.Clock().Sub(began)
+	return t.failpoint(FailApplied)
+}

@@ -1,0 +1,492 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/changelog"
+	"github.com/amendsio/amends/statestore"
+)
+
+// TaskState is where a task is in its life:
+//
+//	          ┌────────────── crash path ──────────────┐
+//	          ▼                                        │
+//	created ─► restoring ──────────────────────────► running
+//	   │         │   ▲ │                             │   │
+//	   │         │   │ └──────────► halted ◄─────────┘   │
+//	   │         │   └─ still ours ─┐ │                  │
+//	   └─────────┴────────────────► closed ◄─────────────┘
+//
+// Restoring covers the waits between attempts. A fenced task is closed; it goes
+// back to restoring only when the group confirms that it is still ours.
+type TaskState uint8
+
+// The states of a task.
+const (
+	TaskCreated   TaskState = iota + 1 // assigned, nothing done yet
+	TaskRestoring                      // taking over, or waiting to try again
+	TaskRunning                        // reads, commits, serves
+	TaskHalted                         // stopped until a person has acted; see its reason
+	TaskClosed                         // not ours, or no longer
+)
+
+func (s TaskState) String() string {
+	switch s {
+	case TaskCreated:
+		return "created"
+	case TaskRestoring:
+		return "restoring"
+	case TaskRunning:
+		return "running"
+	case TaskHalted:
+		return "halted"
+	case TaskClosed:
+		return "closed"
+	}
+	return "invalid"
+}
+
+// legal lists the transitions of the picture above.
+var legal = map[TaskState][]TaskState{
+	TaskCreated:   {TaskRestoring, TaskClosed},
+	TaskRestoring: {TaskRestoring, TaskRunning, TaskHalted, TaskClosed},
+	TaskRunning:   {TaskRestoring, TaskHalted, TaskClosed},
+	TaskHalted:    {TaskClosed},
+	TaskClosed:    {TaskRestoring},
+}
+
+// task is one unit of ownership: a changelog partition, its input partitions,
+// its store, its two transactional ids. One goroutine, run, does everything that
+// changes it.
+type task struct {
+	w     *Worker
+	cfg   *Config
+	log   *slog.Logger
+	hooks *hooks
+
+	id, tasks, partitions int32
+	dir                   string
+
+	queue *queue
+	woken atomic.Bool
+
+	// stop is closed to end the task; why says how: finish the batch, or drop
+	// it because the task is no longer ours.
+	stop     chan struct{}
+	stopOnce sync.Once
+	revoked  atomic.Bool
+	done     chan struct{} // closed when run has returned
+	quiet    chan struct{} // closed when no more commits will come
+
+	// Of the goroutine of run.
+	processor Processor
+	producers *producers
+	committer *committer
+	store     *statestore.Store
+	current   *Cycle
+	batching  batching
+	positions positions
+	epoch     int64
+	commits   uint64
+	lastTime  int64
+	scratch   []*kgo.Record
+	mutations []*kgo.Record
+	due       []timer
+	encoded   []byte
+
+	// For other goroutines.
+	serving    atomic.Pointer[statestore.Store] // while running
+	fault      atomic.Pointer[error]            // an order to halt, from the consumer or the topic watch
+	progressAt atomic.Int64                     // unix ms of the last cycle or wait
+	restoring  struct{ next, target atomic.Int64 }
+	mu         struct {
+		sync.Mutex
+		state  TaskState
+		since  time.Time
+		reason string
+		at     []changelog.InputPosition // after the last commit
+		next   int64                     // changelog position after the last commit
+	}
+}
+
+func newTask(w *Worker, id int32) *task {
+	t := &task{
+		w: w, cfg: &w.cfg, log: w.log.With("task", id), hooks: &w.hooks,
+		id: id, tasks: w.layout.tasks, partitions: w.layout.partitions,
+		dir:  w.cfg.FS.PathJoin(w.cfg.DataDir, fmt.Sprintf("task-%d", id)),
+		stop: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),
+	}
+	t.batching.limits = &t.cfg.Limits
+	t.queue = newQueue(&t.cfg.Limits,
+		func() { w.consumer.resume(t.queue) },
+		func(paused bool) { t.hooks.paused(t.id, paused) })
+	t.mu.state, t.mu.since = TaskCreated, t.cfg.Clock()
+	return t
+}
+
+// end asks the task to stop. A revoked one commits nothing more that it has not
+// begun to commit.
+func (t *task) end(revoked bool) {
+	if revoked {
+		t.revoked.Store(true)
+	}
+	t.stopOnce.Do(func() { close(t.stop) })
+	t.queue.wake()
+}
+
+// stopping reports whether end was called.
+func (t *task) stopping() bool {
+	select {
+	case <-t.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// run is the life of the task. It returns when the task was asked to stop, and
+// for a graceful stop keeps the store open until the group was left: closing it
+// takes longer, and the next owner does not need it.
+func (t *task) run() {
+	defer close(t.done)
+	backoff := newBackoff(&t.cfg.Timing)
+	for {
+		t.set(TaskRestoring, "")
+		began := time.Now()
+		err := t.live()
+		t.release(err)
+		if time.Since(began) > t.cfg.Timing.BackoffMax {
+			backoff.reset()
+		}
+		if t.stopping() {
+			break
+		}
+		if !t.recover(err, backoff) {
+			break
+		}
+	}
+	close(t.quiet)
+	if !t.revoked.Load() {
+		select {
+		case <-t.w.left:
+		case <-t.w.hard.Done():
+		}
+	}
+	t.closeStore()
+	t.set(TaskClosed, "")
+}
+
+// live takes the task over and runs it until something ends it.
+func (t *task) live() error {
+	ctx, cancel := context.WithCancel(t.w.hard)
+	defer cancel()
+	if err := t.takeoverOrStop(ctx, cancel); err != nil {
+		return err
+	}
+	t.processor = t.cfg.Processor(t.id)
+	t.current = &Cycle{task: t, batch: t.store.NewBatch(), hit: make(map[string]bool)}
+	t.publish(t.store.Position().Next)
+	t.serving.Store(t.store)
+	t.set(TaskRunning, "")
+	t.w.consumer.assign(t.positions.list(), t.queue, t.blame)
+	err := t.loop(ctx)
+	t.w.consumer.unassign(t.queue)
+	return err
+}
+
+// takeoverOrStop runs takeover, which waits for brokers, and cuts it off when
+// the task is asked to stop.
+func (t *task) takeoverOrStop(ctx context.Context, cancel context.CancelFunc) error {
+	stopped := make(chan struct{})
+	defer func() { <-stopped }()
+	finished := make(chan struct{})
+	defer close(finished)
+	go func() {
+		defer close(stopped)
+		select {
+		case <-t.stop:
+			cancel()
+		case <-finished:
+		}
+	}()
+	return t.takeover(ctx)
+}
+
+// loop runs cycles until the task must end.
+func (t *task) loop(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		t.progressAt.Store(time.Now().UnixMilli())
+		if err := t.interrupted(); err != nil {
+			return err
+		}
+		worked, err := t.cycle(ctx)
+		if record := (*recordError)(nil); errors.As(err, &record) {
+			if halted := t.batching.refused(t.current, record); halted != nil {
+				err = halted
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if worked {
+			if wait := t.batching.gather(); wait > 0 {
+				timer.Reset(wait)
+				select {
+				case <-timer.C:
+				case <-t.stop:
+				}
+			}
+			continue
+		}
+		// The next timer ends the wait. It is looked up again at least once a
+		// minute, because the clock may be set while we sleep.
+		timer.Reset(t.untilDue())
+		select {
+		case <-t.queue.ready:
+		case <-timer.C:
+		case <-t.stop:
+		}
+	}
+}
+
+// lookAgain bounds the sleep before a timer.
+const lookAgain = time.Minute
+
+// untilDue is how long the task may sleep when nothing arrives.
+func (t *task) untilDue() time.Duration {
+	due, ok := t.store.NextDue()
+	if !ok {
+		return 24 * time.Hour
+	}
+	wait := due - t.clock()
+	if wait >= lookAgain.Milliseconds() {
+		return lookAgain
+	}
+	return time.Duration(max(wait, 0)) * time.Millisecond
+}
+
+// clock is the time for the next cycle: it never falls.
+func (t *task) clock() int64 {
+	t.lastTime = max(t.lastTime, t.cfg.Clock().UnixMilli())
+	return t.lastTime
+}
+
+// interrupted says why the loop must not start another cycle.
+func (t *task) interrupted() error {
+	if fault := t.fault.Load(); fault != nil {
+		return *fault
+	}
+	if t.w.hard.Err() != nil || t.stopping() {
+		return errStopped
+	}
+	return nil
+}
+
+// mayCommit is asked once, when a batch is complete and before its transaction
+// begins.
+func (t *task) mayCommit() error {
+	if t.revoked.Load() || t.w.hard.Err() != nil {
+		return errStopped
+	}
+	return nil
+}
+
+// blame halts or restarts the task for something that another goroutine found.
+func (t *task) blame(err error) {
+	if t.fault.CompareAndSwap(nil, &err) {
+		t.queue.wake()
+	}
+}
+
+// failpoint asks the test's function.
+func (t *task) failpoint(name string) error {
+	if err := t.cfg.Failpoint(name, t.id); err != nil {
+		if errors.Is(err, ErrCrash) {
+			t.w.fail(err)
+		}
+		return fmt.Errorf("failpoint %s: %w", name, err)
+	}
+	return nil
+}
+
+// finished tells everyone about a cycle that is committed and applied.
+func (t *task) finished(c *Cycle) {
+	t.commits++
+	t.lastTime = max(t.lastTime, c.now)
+	t.positions.copyFrom(&c.positions)
+	clear(t.scratch)
+	t.batching.committed(c.stats.Commit, t.queue.len())
+	t.publish(t.store.Position().Next)
+	t.hooks.cycle(c.stats)
+	if c.stats.Forwarded > 0 {
+		t.hooks.forwarded(t.id, c.stats.Forwarded)
+	}
+}
+
+// publish makes the positions visible to other goroutines.
+func (t *task) publish(next int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.at = append(t.mu.at[:0], t.positions.list()...)
+	t.mu.next = next
+}
+
+// release lets go of what one life held. The store stays open, unless it is the
+// store that failed: a takeover goes on from where it stands.
+func (t *task) release(err error) {
+	t.serving.Store(nil)
+	if t.producers != nil {
+		t.producers.close()
+		t.producers, t.committer = nil, nil
+	}
+	if c := t.current; c != nil {
+		if c.woke {
+			t.woken.Store(true)
+		}
+		t.current = nil
+	}
+	t.fault.Store(nil)
+	t.queue.clear()
+	if errors.Is(err, statestore.ErrFailed) || errors.Is(err, statestore.ErrClosed) {
+		t.closeStore()
+	}
+}
+
+// recover decides what follows after err, and waits for it. False ends the task.
+func (t *task) recover(err error, backoff *backoff) bool {
+	kind := classify(err)
+	if record := (*recordError)(nil); kind == classRecord && errors.As(err, &record) {
+		// Narrowed down already by refused, unless nothing was left to narrow.
+		t.log.Warn("kafka refuses a record of the batch, trying with less", "error", err)
+		t.hooks.aborted(t.id, kind.String(), err)
+		return true
+	}
+	if kind == classRetry && stopped(err) && t.w.hard.Err() != nil {
+		return false
+	}
+	t.hooks.aborted(t.id, kind.String(), err)
+	switch kind {
+	case classFatal:
+		t.w.fail(err)
+		return false
+	case classHalt:
+		t.log.Error("task is halted", "reason", err)
+		t.set(TaskHalted, err.Error())
+		t.closeStore()
+		<-t.stop
+		return false
+	case classCorrupt:
+		t.log.Warn("store is corrupt", "error", err)
+		t.set(TaskRestoring, err.Error())
+		if err := t.wipe(err.Error()); err != nil {
+			t.log.Error("store cannot be wiped", "error", err)
+		}
+	case classFenced:
+		t.log.Info("another owner has taken the task", "error", err)
+		t.set(TaskClosed, err.Error())
+		return t.stillOurs(backoff)
+	default:
+		t.log.Warn("task drops its batch and takes over again", "error", err)
+		t.set(TaskRestoring, err.Error())
+	}
+	return t.pause(backoff.next())
+}
+
+// stillOurs waits until the group has confirmed that a fenced task belongs here
+// after all, or until it was taken away. The waits double, so two processes that
+// both believe in their ownership do not fence each other in a circle.
+func (t *task) stillOurs(backoff *backoff) bool {
+	for {
+		if !t.pause(max(backoff.next(), 2*t.cfg.Timing.Heartbeat)) {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(t.w.hard, t.cfg.Timing.Session)
+		err := t.w.member.confirm(ctx)
+		cancel()
+		if err == nil && t.w.member.owns(t.id) {
+			t.log.Info("the group confirms the task, taking over again")
+			return true
+		}
+	}
+}
+
+// pause waits for d, or reports false when the task is asked to stop.
+func (t *task) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.stop:
+		return false
+	case <-t.w.hard.Done():
+		return false
+	}
+}
+
+// set moves the task to a state and says so.
+func (t *task) set(to TaskState, reason string) {
+	t.mu.Lock()
+	from := t.mu.state
+	if from == to && t.mu.reason == reason {
+		t.mu.Unlock()
+		return
+	}
+	ok := from == to
+	for _, next := range legal[from] {
+		ok = ok || next == to
+	}
+	if !ok {
+		t.mu.Unlock()
+		panic(fmt.Sprintf("task %d: no way from %v to %v", t.id, from, to))
+	}
+	t.mu.state, t.mu.since, t.mu.reason = to, t.cfg.Clock(), reason
+	t.mu.Unlock()
+	t.hooks.taskState(t.id, from, to, reason)
+	if from != to {
+		t.log.Info("task "+to.String(), "from", from.String())
+	}
+}
+
+func (t *task) setStore(store *statestore.Store) { t.store = store }
+
+// closeStore closes the store, if it is open.
+func (t *task) closeStore() {
+	t.serving.Store(nil)
+	if t.store == nil {
+		return
+	}
+	if err := t.store.Close(); err != nil {
+		t.log.Warn("store was not closed cleanly", "error", err)
+	}
+	t.store = nil
+}
+
+func (t *task) newCommitter(envs [2]commitEnv) *committer {
+	return &committer{envs: envs, topic: t.cfg.Changelog, failpoint: t.failpoint, timeout: t.cfg.Timing.Transaction}
+}
+
+// backoff doubles its waits.
+type backoff struct {
+	timing *Timing
+	wait   time.Duration
+}
+
+func newBackoff(t *Timing) *backoff { return &backoff{timing: t} }
+
+func (b *backoff) next() time.Duration {
+	b.wait = min(max(2*b.wait, b.timing.Backoff), b.timing.BackoffMax)
+	return b.wait
+}
+
+func (b *backoff) reset() { b.wait = 0 }

@@ -1,0 +1,430 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/changelog"
+	"github.com/amendsio/amends/statestore"
+)
+
+// Worker is one process's share of the work: a member of the group, one
+// consumer, and the tasks that the group has given to it.
+type Worker struct {
+	cfg   Config
+	log   *slog.Logger
+	hooks hooks
+
+	// hard ends when everything must be dropped: on a crash, or when a graceful
+	// stop has taken too long. Every client and wait depends on it.
+	hard context.Context
+	kill context.CancelFunc
+
+	started  atomic.Bool
+	layout   *layout // set once by Run, before running is closed
+	ready    chan struct{}
+	admin    *kgo.Client
+	shared   *statestore.Shared
+	consumer *consumer
+	member   *member
+	owners   *owners
+	restores chan struct{} // one token per restore under way
+	left     chan struct{} // closed when the group was left
+
+	mu struct {
+		sync.Mutex
+		tasks    map[int32]*task
+		stopping bool
+		fatal    error
+	}
+	failed chan struct{} // closed with the first fatal error
+}
+
+// New checks the configuration. It talks to no broker.
+func New(cfg Config) (*Worker, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		cfg: cfg, log: cfg.Logger, hooks: hooks{cfg.Hooks},
+		ready: make(chan struct{}), left: make(chan struct{}), failed: make(chan struct{}),
+		restores: make(chan struct{}, cfg.Limits.Restores),
+	}
+	w.hard, w.kill = context.WithCancel(context.Background())
+	w.owners = newOwners(w)
+	w.mu.tasks = make(map[int32]*task)
+	return w, nil
+}
+
+// Run works until ctx ends or something fatal happens. When ctx ends it stops
+// gracefully and returns nil: each task finishes and commits the batch it has,
+// the process leaves the group so that the tasks move on, the stores are closed.
+// A Worker runs once.
+func (w *Worker) Run(ctx context.Context) error {
+	if !w.started.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: a worker runs only once", ErrFatal)
+	}
+	defer w.kill()
+	if err := w.start(ctx); err != nil {
+		w.release()
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	var watching sync.WaitGroup
+	watch, unwatch := context.WithCancel(w.hard)
+	watching.Go(func() { w.watchTopics(watch) })
+	watching.Go(func() { w.publishOffsets(watch) })
+
+	for done := false; !done; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case <-w.failed:
+			done = true
+		case <-w.member.changed:
+			w.reconcile()
+		}
+	}
+	err := w.fatal()
+	if err != nil {
+		w.kill()
+	}
+	unwatch()
+	w.stop()
+	watching.Wait()
+	w.release()
+	return err
+}
+
+// clientOpts are the options of every client; ctx ends it at once.
+func (w *Worker) clientOpts(ctx context.Context) []kgo.Opt {
+	opts := slices.Clone(w.cfg.Client)
+	if w.cfg.Advertise != "" {
+		opts = append(opts, kgo.ClientID(clientPrefix+w.cfg.Advertise))
+	}
+	return append(opts, kgo.WithContext(ctx))
+}
+
+// start connects and joins the group.
+func (w *Worker) start(ctx context.Context) error {
+	admin, err := kgo.NewClient(w.clientOpts(w.hard)...)
+	if err != nil {
+		return fmt.Errorf("%w: client: %w", ErrFatal, err)
+	}
+	w.admin = admin
+	layout, err := awaitLayout(ctx, admin, &w.cfg)
+	if err != nil {
+		return err
+	}
+	w.layout = layout
+	w.shared = statestore.NewShared(w.cfg.CacheBytes, storeFiles)
+	if w.consumer, err = newConsumer(&w.cfg, w.clientOpts(w.hard)); err != nil {
+		return err
+	}
+	go w.consumer.run()
+	if w.member, err = newMember(&w.cfg, w.clientOpts(w.hard)); err != nil {
+		return err
+	}
+	close(w.ready)
+	w.log.Info("joining the group", "group", group(w.cfg.App), "tasks", layout.tasks, "partitions", layout.partitions)
+	return nil
+}
+
+// storeFiles is the size of the file cache that all stores share.
+const storeFiles = 1000
+
+// release closes what start has opened.
+func (w *Worker) release() {
+	if w.consumer != nil {
+		w.consumer.close()
+	}
+	if w.shared != nil {
+		w.shared.Close()
+	}
+	if w.admin != nil {
+		w.admin.Close()
+	}
+}
+
+// reconcile starts the tasks that were assigned and ends those that are gone.
+func (w *Worker) reconcile() {
+	owned, assigned, revoked := w.member.owned()
+	w.hooks.rebalance(assigned, revoked)
+	w.owners.forget()
+
+	var gone []*task
+	w.mu.Lock()
+	for id, t := range w.mu.tasks {
+		if !slices.Contains(owned, id) || slices.Contains(revoked, id) {
+			gone = append(gone, t)
+			delete(w.mu.tasks, id)
+		}
+	}
+	w.mu.Unlock()
+	for _, t := range gone {
+		t.end(true)
+	}
+	// A task that comes back waits here for its former self: both use one store.
+	for _, t := range gone {
+		<-t.done
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range owned {
+		if w.mu.tasks[id] == nil {
+			t := newTask(w, id)
+			w.mu.tasks[id] = t
+			go t.run()
+		}
+	}
+}
+
+// stop ends all tasks, leaves the group and waits for the stores to be closed.
+func (w *Worker) stop() {
+	cut := time.AfterFunc(w.cfg.Timing.Stop, w.kill)
+	defer cut.Stop()
+	w.mu.Lock()
+	w.mu.stopping = true
+	tasks := make([]*task, 0, len(w.mu.tasks))
+	for _, t := range w.mu.tasks {
+		tasks = append(tasks, t)
+	}
+	w.mu.Unlock()
+	for _, t := range tasks {
+		t.end(false)
+	}
+	for _, t := range tasks {
+		<-t.quiet
+	}
+	w.member.leave()
+	close(w.left)
+	for _, t := range tasks {
+		<-t.done
+	}
+	w.log.Info("worker stopped")
+}
+
+// fail stops the worker with err; the first one counts. A crash stops it as
+// kill -9 would.
+func (w *Worker) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.fatal != nil {
+		return
+	}
+	w.mu.fatal = err
+	close(w.failed)
+	if errors.Is(err, ErrCrash) {
+		w.kill()
+	}
+}
+
+func (w *Worker) fatal() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.fatal
+}
+
+// watchTopics halts all tasks when the topics no longer are what they were at
+// the start. A difference must be seen twice: metadata may lag.
+func (w *Worker) watchTopics(ctx context.Context) {
+	if w.cfg.Timing.Topics < 0 {
+		return
+	}
+	seen := false
+	for sleep(ctx, w.cfg.Timing.Topics) {
+		now, err := readLayout(ctx, w.admin, &w.cfg)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errLayout):
+			err = halt("%w", err)
+		case err != nil:
+			w.log.Warn("topics cannot be checked", "error", err)
+			continue
+		default:
+			err = w.layout.changed(now, &w.cfg)
+		}
+		if err != nil && seen {
+			for _, t := range w.running() {
+				t.blame(err)
+			}
+		}
+		seen = err != nil
+	}
+}
+
+// publishOffsets writes the positions of all tasks as plain group offsets, for
+// people's lag tools. Nothing reads them back.
+func (w *Worker) publishOffsets(ctx context.Context) {
+	if w.cfg.Timing.Offsets < 0 {
+		return
+	}
+	var last []changelog.InputPosition
+	for sleep(ctx, w.cfg.Timing.Offsets) {
+		var all positions
+		for _, t := range w.running() {
+			t.mu.Lock()
+			for _, at := range t.mu.at {
+				all.set(at.Topic, at.Partition, at.Next)
+			}
+			t.mu.Unlock()
+		}
+		if slices.Equal(all.list(), last) {
+			continue
+		}
+		if err := w.member.commit(ctx, all.list(), w.layout.inputs); err != nil {
+			w.log.Debug("offsets for lag tools were not written", "error", err)
+			continue
+		}
+		last = all.list()
+	}
+}
+
+// running lists the tasks of this process.
+func (w *Worker) running() []*task {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := make([]*task, 0, len(w.mu.tasks))
+	for _, t := range w.mu.tasks {
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b *task) int { return int(a.id - b.id) })
+	return list
+}
+
+// find gives one task of this process, or nil.
+func (w *Worker) find(task int32) *task {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.tasks[task]
+}
+
+// Tasks describes the tasks of this process, by number.
+func (w *Worker) Tasks() []TaskInfo {
+	var list []TaskInfo
+	for _, t := range w.running() {
+		list = append(list, t.info())
+	}
+	return list
+}
+
+func (t *task) info() TaskInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return TaskInfo{
+		Task: t.id, State: t.mu.state, Reason: t.mu.reason, Since: t.mu.since.UnixMilli(),
+		Queued: t.queue.len(), Position: t.mu.next, Inputs: slices.Clone(t.mu.at),
+		RestoreNext: t.restoring.next.Load(), RestoreTarget: t.restoring.target.Load(),
+	}
+}
+
+// Ready is nil when this process is a member of the group and all its tasks
+// run. Otherwise the error says what is missing.
+func (w *Worker) Ready() error {
+	select {
+	case <-w.ready:
+	default:
+		return errors.New("not connected yet")
+	}
+	w.mu.Lock()
+	stopping := w.mu.stopping
+	w.mu.Unlock()
+	if stopping {
+		return errors.New("stopping")
+	}
+	if !w.member.joined() {
+		return errors.New("not a member of the group yet")
+	}
+	for _, id := range w.member.peek() {
+		t := w.find(id)
+		if t == nil {
+			return fmt.Errorf("task %d is not started yet", id)
+		}
+		if info := t.info(); info.State != TaskRunning {
+			return fmt.Errorf("task %d is %v: %s", id, info.State, info.Reason)
+		}
+	}
+	return nil
+}
+
+// Live is nil while no task is stuck: one that has records waiting and has not
+// finished a cycle for Timing.Stall. Waiting for a broker is not being stuck; a
+// restart would not help.
+func (w *Worker) Live() error {
+	for _, t := range w.running() {
+		info := t.info()
+		if info.State != TaskRunning || info.Queued == 0 {
+			continue
+		}
+		if idle := time.Since(time.UnixMilli(t.progressAt.Load())); idle > w.cfg.Timing.Stall {
+			return fmt.Errorf("task %d has %d records waiting and has done nothing for %v", info.Task, info.Queued, idle)
+		}
+	}
+	return nil
+}
+
+// Partition is the input partition of a key, or -1 before the worker knows how
+// many there are.
+func (w *Worker) Partition(key []byte) int32 {
+	select {
+	case <-w.ready:
+		return partitionOf(key, w.layout.partitions)
+	default:
+		return -1
+	}
+}
+
+// TaskOf is the task that a key belongs to, or -1 as Partition.
+func (w *Worker) TaskOf(key []byte) int32 {
+	if p := w.Partition(key); p >= 0 {
+		return p % w.layout.tasks
+	}
+	return -1
+}
+
+// View gives access to the store of a task that runs in this process.
+func (w *Worker) View(task int32) (View, bool) {
+	t := w.find(task)
+	if t == nil {
+		return View{}, false
+	}
+	store := t.serving.Load()
+	return View{task: task, store: store}, store != nil
+}
+
+// Owner tells which process runs a task: its advertised address, and whether it
+// is this one. The address is empty when the group has given the task to
+// nobody, or to a process that advertises none.
+func (w *Worker) Owner(ctx context.Context, task int32) (address string, self bool, err error) {
+	select {
+	case <-w.ready:
+	default:
+		return "", false, errors.New("not connected yet")
+	}
+	if w.find(task) != nil && w.member.owns(task) {
+		return w.cfg.Advertise, true, nil
+	}
+	address, err = w.owners.find(ctx, task)
+	return address, false, err
+}
+
+// Wake asks a task for a cycle, also without input. A Processor that is a Waker
+// is called in it. Calls before the task has come to it count once.
+func (w *Worker) Wake(task int32) {
+	if t := w.find(task); t != nil {
+		t.woken.Store(true)
+		t.queue.wake()
+	}
+}
