@@ -114,7 +114,7 @@ func Open(o Options) (_ *Store, err error) {
 		err = fmt.Errorf("open state store %s: %w", o.Dir, err)
 	}()
 
-	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, classify(err, false)
 	}
 	if s.lock, err = pebble.LockDirectory(o.Dir, o.FS); err != nil {
