@@ -46,7 +46,7 @@ func Apply(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]Publish
 	if err != nil {
 		return nil, &Error{Code: CodeConfig, Class: ErrConfig, Cause: "Namespace: " + err.Error()}
 	}
-	plans, err := compileAll(defs)
+	plans, err := Check(defs)
 	if err != nil {
 		return nil, err
 	}
@@ -69,28 +69,6 @@ func Apply(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]Publish
 			return out, err
 		}
 	}
-}
-
-// compileAll reports the findings of all definitions together.
-func compileAll(defs []*sagas.Definition) ([]*sagas.Plan, error) {
-	var all sagas.Findings
-	plans := make([]*sagas.Plan, 0, len(defs))
-	for _, d := range defs {
-		plan, err := sagas.Compile(d)
-		var found sagas.Findings
-		switch {
-		case errors.As(err, &found):
-			all = append(all, found...)
-		case err != nil:
-			return nil, fmt.Errorf("compile %s: %w", d.Ref(), err)
-		default:
-			plans = append(plans, plan)
-		}
-	}
-	if len(all) > 0 {
-		return nil, all
-	}
-	return plans, nil
 }
 
 // allCommandTopics are the topics that the plans send to.

@@ -42,6 +42,8 @@ type Page struct {
 	Instances []Row `json:"instances"`
 	// Next is the cursor of the next page, empty at the end.
 	Next string `json:"next,omitempty"`
+	// Tasks are those whose instances were looked at. While a task moves, nobody may have it.
+	Tasks []int32 `json:"tasks,omitempty"`
 }
 
 // StatusAttention is the status of an instance that needs a person.
@@ -117,18 +119,22 @@ func (o *Orchestrator) List(f Filter) (Page, error) {
 		return Page{}, nil
 	}
 	var rows []Row
+	var covered []int32
 	for _, t := range w.Tasks() {
 		view, ok := w.View(t.Task)
 		if !ok {
 			continue
 		}
 		part, err := listTask(view, f)
-		if err != nil && !errors.Is(err, topology.ErrNotRunning) {
+		switch {
+		case errors.Is(err, topology.ErrNotRunning):
+			continue
+		case err != nil:
 			return Page{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the store cannot be read", Err: err}
 		}
-		rows = append(rows, part...)
+		rows, covered = append(rows, part...), append(covered, t.Task)
 	}
-	return MergePages(f.Limit, Page{Instances: rows}), nil
+	return MergePages(f.Limit, Page{Instances: rows, Tasks: covered}), nil
 }
 
 // MergePages makes one page of what several tasks or processes returned for one filter.
@@ -136,16 +142,20 @@ func MergePages(limit int, pages ...Page) Page {
 	if limit == 0 {
 		limit = 100
 	}
+	out := Page{}
 	rows := []Row{}
 	more := false
 	for _, p := range pages {
 		rows = append(rows, p.Instances...)
 		more = more || p.Next != ""
+		out.Tasks = append(out.Tasks, p.Tasks...)
 	}
+	slices.Sort(out.Tasks)
+	out.Tasks = slices.Compact(out.Tasks)
 	slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.WorkflowID, b.WorkflowID) })
 	// While a partition moves, two processes may both show it.
 	rows = slices.CompactFunc(rows, func(a, b Row) bool { return a.WorkflowID == b.WorkflowID })
-	out := Page{Instances: rows}
+	out.Instances = rows
 	if len(rows) > limit {
 		out.Instances, more = rows[:limit], true
 	}
@@ -215,6 +225,11 @@ func rowOf(s sagas.Summary) Row {
 		r.Status = StatusAttention
 	}
 	return r
+}
+
+// Complete says whether the page holds every task of the namespace.
+func (o *Orchestrator) Complete(p Page) bool {
+	return o.worker.Load() != nil && len(p.Tasks) == int(o.layout.tasks)
 }
 
 // Owners are the API addresses of the other processes that own tasks. The error is of class ErrMoving

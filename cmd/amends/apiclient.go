@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/amendsio/amends/api"
+	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/sagas"
+)
+
+// apiClient asks the API of any process.
+type apiClient struct {
+	base string
+	http http.Client
+}
+
+func newAPIClient(server string) *apiClient {
+	return &apiClient{base: server, http: http.Client{Timeout: 10 * time.Second}}
+}
+
+// movingPatience is how long a question is repeated while a partition changes hands.
+const movingPatience = 15 * time.Second
+
+func (c *apiClient) instance(ctx context.Context, workflowID string) (sagas.View, error) {
+	var v sagas.View
+	typ, id := sagas.SplitWorkflowID(workflowID)
+	return v, c.get(ctx, "/api/v1/instances/"+url.PathEscape(typ)+"/"+escapeID(id), nil, &v)
+}
+
+// escapeID escapes an id that may hold slashes of its own.
+func escapeID(id string) string {
+	parts := strings.Split(id, "/")
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	return strings.Join(parts, "/")
+}
+
+func (c *apiClient) list(ctx context.Context, f orchestrator.Filter) (orchestrator.Page, error) {
+	q := url.Values{}
+	for k, v := range map[string]string{"status": f.Status, "type": f.Type, "cursor": f.Cursor} {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	var p orchestrator.Page
+	return p, c.get(ctx, "/api/v1/instances", q, &p)
+}
+
+// get asks once, and again for a while when the answer is that a partition moves.
+func (c *apiClient) get(ctx context.Context, path string, q url.Values, into any) error {
+	until := time.Now().Add(movingPatience)
+	for {
+		err := c.once(ctx, path, q, into)
+		if !errors.Is(err, orchestrator.ErrMoving) || time.Now().After(until) {
+			return err
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *apiClient) once(ctx context.Context, path string, q url.Values, into any) error {
+	u := c.base + path
+	if len(q) > 0 {
+		u += "?" + q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return usage("--server %s: %w", c.base, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &orchestrator.Error{Code: orchestrator.CodeUnreachable, Class: orchestrator.ErrUnreachable, Err: err,
+			Cause: "the API at " + c.base + " does not answer", Fix: "Name a running amends process with --server."}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return problemError(resp.StatusCode, body)
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("the answer of %s is not ours: %w", c.base, err)
+	}
+	return nil
+}
+
+func problemError(status int, body []byte) error {
+	var p api.Problem
+	if json.Unmarshal(body, &p) != nil || p.Code == "" {
+		p = api.Problem{Code: orchestrator.CodeInternal, Detail: fmt.Sprintf("the API answers %d", status)}
+	}
+	e := &orchestrator.Error{Code: p.Code, Cause: p.Detail, Fix: p.Hint}
+	if e.Cause == "" {
+		e.Cause = fmt.Sprintf("the API answers %d", status)
+	}
+	switch status {
+	case http.StatusNotFound:
+		e.Class = orchestrator.ErrNotFound
+	case http.StatusConflict:
+		e.Class = orchestrator.ErrConflict
+	case http.StatusBadRequest:
+		e.Class = orchestrator.ErrInvalid
+	case http.StatusServiceUnavailable:
+		e.Class = orchestrator.ErrMoving
+	default:
+		e.Class = errors.New("the API failed")
+	}
+	return e
+}
+
+// pause waits, and says false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/sagas"
+)
+
+// maxDefinitionFile bounds what is read of one file: definitions are far smaller.
+const maxDefinitionFile = 4 << 20
+
+// readDefinitions parses files ("-" is standard input) and reports the findings of all together.
+func readDefinitions(paths []string) ([]*sagas.Definition, error) {
+	var all []*sagas.Definition
+	var found sagas.Findings
+	for _, path := range paths {
+		src, err := readFile(path)
+		if err != nil {
+			return nil, withCode(exitUsage, "%w", err)
+		}
+		defs, err := sagas.ParseDefinitions(path, src)
+		var more sagas.Findings
+		switch {
+		case errors.As(err, &more):
+			found = append(found, more...)
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		all = append(all, defs...)
+	}
+	if len(found) > 0 {
+		return nil, found
+	}
+	return all, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	in := os.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	src, err := io.ReadAll(io.LimitReader(in, maxDefinitionFile+1))
+	if err == nil && len(src) > maxDefinitionFile {
+		err = fmt.Errorf("%s: larger than %d bytes", path, maxDefinitionFile)
+	}
+	return src, err
+}
+
+// checkAll compiles every definition and reports the findings of all together.
+func checkAll(defs []*sagas.Definition) error {
+	_, err := orchestrator.Check(defs)
+	return err
+}

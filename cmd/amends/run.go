@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kslog"
+
+	"github.com/amendsio/amends/api"
+	"github.com/amendsio/amends/orchestrator"
+)
+
+func newRunCommand(t *terminal) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run one process of a namespace",
+		Long: `Run one process of a namespace. Start as many as you like: they share the partitions.
+
+Settings come from flags, then AMENDS_* variables, then the file of --config, then defaults.
+SIGTERM finishes the transaction in hand, hands the partitions over and exits 0. A bad
+configuration exits 78, so that a service manager does not restart it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServer(cmd, t) },
+	}
+	f := cmd.Flags()
+	f.StringSlice("brokers", []string{defaultBroker}, "Kafka seed brokers, host:port")
+	f.String("namespace", defaultNamespace, "prefix of all topics of one deployment")
+	f.String("data-dir", "amends-data", "directory of the local stores; lost stores are rebuilt from Kafka")
+	f.String("listen", defaultListen, "address of the HTTP API; there is no login, so keep it on loopback or in a network of your own")
+	f.String("advertise", "", "host:port at which the other processes reach the API (default: --listen, or the host name when that is a wildcard)")
+	f.String("instance", "", "stable name of this process in the group (default: none, partitions move at once when it stops)")
+	f.Int("partitions", 0, "partitions of the namespace when it is created (default 12)")
+	f.Int("tasks", 0, "tasks of the namespace when it is created, at most --partitions (default: as many)")
+	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
+	f.Bool("create-topics", true, "create missing topics")
+	f.String("token-secret-file", "", "file with the secret that signs command tokens; the same for all processes")
+	f.String("log-level", "info", "debug, info, warn or error")
+	f.String("config", os.Getenv("AMENDS_CONFIG"), "YAML file with the same settings, one key per flag")
+	return cmd
+}
+
+func runServer(cmd *cobra.Command, t *terminal) error {
+	cfg, listen, err := serverConfig(cmd, t)
+	if err != nil {
+		return &codedError{exitConfig, err}
+	}
+	o, err := orchestrator.New(cfg)
+	if err != nil {
+		return &codedError{exitConfig, err}
+	}
+	err = serve(cmd.Context(), o, listen, cfg.Logger)
+	switch {
+	case err == nil:
+		cfg.Logger.Info("stopped")
+		return nil
+	case errors.Is(err, orchestrator.ErrConfig):
+		return &codedError{exitConfig, err}
+	}
+	return err
+}
+
+// serve runs o and its API until ctx ends. The API answers until the last task has stopped.
+func serve(ctx context.Context, o *orchestrator.Orchestrator, listen string, log *slog.Logger) error {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return &orchestrator.Error{Code: orchestrator.CodeConfig, Class: orchestrator.ErrConfig, Cause: "cannot listen on " + listen, Err: err,
+			Fix: "Choose another address with --listen."}
+	}
+	if !isLoopback(l.Addr()) {
+		log.Warn("the API has no login and is reachable from other machines", "listen", l.Addr().String())
+	}
+	srv := &http.Server{
+		Handler:           api.New(o, api.Options{Node: o.Advertise(), Gather: o.Gatherer(), Logger: log}),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		err := srv.Serve(l)
+		cancel() // without its API a process would own partitions that nobody can ask for
+		served <- err
+	}()
+	log.Info("API", "listen", l.Addr().String(), "advertise", o.Advertise())
+
+	err = o.Run(ctx)
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stop()
+	if srv.Shutdown(grace) != nil {
+		_ = srv.Close() // what still hangs after the grace period is cut off
+	}
+	if serveErr := <-served; err == nil && !errors.Is(serveErr, http.ErrServerClosed) {
+		err = fmt.Errorf("serve the API: %w", serveErr)
+	}
+	return err
+}
+
+func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, listen string, err error) {
+	path, _ := cmd.Flags().GetString("config")
+	s, err := readSettings(cmd, path)
+	if err != nil {
+		return cfg, "", err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.text("log-level"))); err != nil {
+		return cfg, "", fmt.Errorf("log-level: %q is not debug, info, warn or error", s.text("log-level"))
+	}
+	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
+	cfg = orchestrator.Config{
+		Brokers:           s.list("brokers"),
+		Namespace:         s.text("namespace"),
+		DataDir:           s.text("data-dir"),
+		InstanceID:        s.text("instance"),
+		Partitions:        int32(s.number("partitions")),
+		Tasks:             int32(s.number("tasks")),
+		ReplicationFactor: int16(s.number("replication-factor")),
+		CreateTopics:      s.yes("create-topics"),
+		Client:            []kgo.Opt{kgo.WithLogger(kslog.New(log.WithGroup("kafka")))},
+		Logger:            log,
+	}
+	if level > slog.LevelDebug {
+		cfg.Client = nil // the client's own log is for debugging; what matters comes through ours
+	}
+	if file := s.text("token-secret-file"); file != "" {
+		secret, err := os.ReadFile(file)
+		if err != nil {
+			return cfg, "", fmt.Errorf("token-secret-file: %w", err)
+		}
+		cfg.TokenSecret = []byte(strings.TrimSpace(string(secret)))
+	}
+	listen = s.text("listen")
+	if cfg.Advertise = s.text("advertise"); cfg.Advertise == "" {
+		if cfg.Advertise, err = advertised(listen); err != nil {
+			return cfg, "", err
+		}
+	}
+	return cfg, listen, nil
+}
+
+// advertised makes an address for others out of a listen address.
+func advertised(listen string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "" || port == "0" {
+		return "", fmt.Errorf("listen: %q is not host:port with a port of its own", listen)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			return "", fmt.Errorf("advertise: is not set, and the host name is not known: %w", err)
+		}
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/sagas"
+)
+
+// watcher follows one instance to its end.
+type watcher struct {
+	t       *terminal
+	api     *apiClient
+	id      string
+	quiet   bool // no tree, only the outcome
+	timeout time.Duration
+
+	printed map[string]bool // lines on a plain output
+	drawn   int             // lines on a terminal
+}
+
+// pollEvery is how often a watch asks.
+const pollEvery = 100 * time.Millisecond
+
+// run returns nil when the instance completed, else an error with the exit code of the outcome.
+func (w *watcher) run(ctx context.Context) error {
+	began := time.Now()
+	w.printed = map[string]bool{}
+	seen := false
+	for {
+		v, err := w.api.instance(ctx, w.id)
+		switch {
+		case errors.Is(err, orchestrator.ErrNotFound) && !seen:
+			if time.Since(began) > appearTimeout {
+				return withCode(exitTimeout, "%s did not start within %s. Its record may be among the dead letters, or no process runs this namespace", w.id, appearTimeout)
+			}
+		case err != nil:
+			return err
+		default:
+			if !seen && !w.quiet {
+				fmt.Fprintln(w.t.out, headline(v))
+			}
+			seen = true
+			if !w.quiet {
+				w.draw(v)
+			}
+			if done, err := w.outcome(v); done {
+				return err
+			}
+		}
+		if w.timeout > 0 && time.Since(began) > w.timeout {
+			return withCode(exitTimeout, "%s has not ended within %s", w.id, w.timeout)
+		}
+		if !pause(ctx, pollEvery) {
+			return ctx.Err()
+		}
+	}
+}
+
+// outcome says whether there is something to report, and with which exit code.
+func (w *watcher) outcome(v sagas.View) (bool, error) {
+	code := exitOK
+	switch {
+	case v.Phase == "completed":
+	case v.Phase == "compensated":
+		code = exitCompensated
+	case v.Phase == "closed", v.Status == orchestrator.StatusAttention:
+		code = exitAttention
+	case v.Phase == "void", v.Phase == "marker":
+		code = exitConflict
+	default:
+		return false, nil
+	}
+	fmt.Fprintln(w.t.out, summary(v))
+	if code == exitOK {
+		return true, nil
+	}
+	return true, &codedError{code: code}
+}
+
+// draw shows the steps: redrawn in place on a terminal, else each line once it is final.
+func (w *watcher) draw(v sagas.View) {
+	lines := stepLines(v)
+	if w.t.tty {
+		if w.drawn > 0 {
+			fmt.Fprintf(w.t.out, "\x1b[%dA", w.drawn)
+		}
+		for _, l := range lines {
+			fmt.Fprintf(w.t.out, "\x1b[2K%s\n", l.coloured())
+		}
+		for range w.drawn - len(lines) {
+			fmt.Fprint(w.t.out, "\x1b[2K\n")
+		}
+		w.drawn = max(w.drawn, len(lines))
+		return
+	}
+	for _, l := range lines {
+		if l.final && !w.printed[l.text] {
+			w.printed[l.text] = true
+			fmt.Fprintln(w.t.out, l.text)
+		}
+	}
+}
