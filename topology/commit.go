@@ -152,7 +152,7 @@ func (p *committer) fault() error {
 	switch {
 	case p.mu.err == nil:
 		return nil
-	case isRecordFault(p.mu.err):
+	case isRecordFault(p.mu.err, p.mu.topic == p.topic):
 		return &recordError{topic: p.mu.topic, err: p.mu.err}
 	}
 	return fmt.Errorf("produce to %s: %w", p.mu.topic, p.mu.err)
@@ -163,6 +163,9 @@ func (p *committer) fault() error {
 func (t *task) commit(ctx context.Context, c *Cycle) (next int64, err error) {
 	c.batch.Put([]byte(changelog.ProgressKey), t.progress(c))
 	if err := t.store.Prepare(c.batch); err != nil {
+		if errors.Is(err, statestore.ErrIndexer) || errors.Is(err, statestore.ErrLimit) {
+			return 0, &recordError{topic: t.cfg.Changelog, err: err}
+		}
 		return 0, fmt.Errorf("prepare batch: %w", err)
 	}
 	if err := t.mayCommit(); err != nil {

@@ -147,7 +147,7 @@ type Timing struct {
 	// cycle before Live reports it. Default 60 s.
 	Stall time.Duration
 	// Backoff is the first wait before a task is taken over again; it doubles
-	// up to BackoffMax. Defaults 250 ms and 30 s.
+	// up to BackoffMax. Defaults 250 ms and 10 s.
 	Backoff    time.Duration
 	BackoffMax time.Duration
 	// OwnerCache is how long Worker.Owner believes what the group said.
@@ -209,7 +209,7 @@ func (c Config) withDefaults() Config {
 	def(&t.Stop, 20*time.Second)
 	def(&t.Stall, time.Minute)
 	def(&t.Backoff, 250*time.Millisecond)
-	def(&t.BackoffMax, 30*time.Second)
+	def(&t.BackoffMax, 10*time.Second)
 	def(&t.OwnerCache, 10*time.Second)
 	def(&t.DeleteRetention, 24*time.Hour)
 	return c

@@ -94,6 +94,9 @@ func (c *consumer) run() {
 			}
 			c.dispatch(&p)
 		})
+		if fetches.IsClientClosed() {
+			return // by a crash; a poll would return at once for ever
+		}
 	}
 }
 

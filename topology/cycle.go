@@ -3,6 +3,7 @@ package topology
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -61,13 +62,13 @@ func (c *Cycle) Task() int32 { return c.task.id }
 // to the cycle: do not change or keep it.
 func (c *Cycle) Get(key []byte) (value []byte, found bool, err error) { return c.batch.Get(key) }
 
-// Put writes an entry. The cycle keeps key and value: do not change them.
+// Put writes an entry. Key and value are copied.
 func (c *Cycle) Put(key, value []byte) {
 	c.touch(key)
 	c.batch.Put(key, value)
 }
 
-// Delete removes an entry. The cycle keeps key: do not change it.
+// Delete removes an entry. The key is copied.
 func (c *Cycle) Delete(key []byte) {
 	c.touch(key)
 	c.batch.Delete(key)
@@ -125,6 +126,7 @@ func (c *Cycle) reset(now int64, started time.Time) {
 	c.woke, c.taken, c.fired, c.lastTimer = false, 0, 0, nil
 	c.firing, c.kept, c.crashed = nil, false, nil
 	clear(c.hit)
+	c.task.batching.doomed.seen = false
 	c.positions.copyFrom(&c.task.positions)
 }
 
@@ -224,9 +226,7 @@ func (c *Cycle) record(rec *kgo.Record) error {
 	t := c.task
 	c.positions.advance(rec.Topic, rec.Partition, rec.Offset+1)
 	c.inBytes += recordSize(rec)
-	if at := rec.Timestamp.UnixMilli(); c.stats.Delay == 0 || c.now-at > int64(c.stats.Delay/time.Millisecond) {
-		c.stats.Delay = time.Duration(max(c.now-at, 0)) * time.Millisecond
-	}
+	c.stats.Delay = max(c.stats.Delay, time.Duration(c.now-rec.Timestamp.UnixMilli())*time.Millisecond)
 
 	msg, key, err := c.decode(rec)
 	if err == nil && key != nil {
@@ -411,22 +411,27 @@ func (c *Cycle) poison(rec *kgo.Record, key []byte, cause error) error {
 	}
 }
 
-// call runs fn and turns a panic into an error, so that one record cannot take
-// the process down.
+// call runs fn and turns a panic, or a write that the store has refused, into an
+// error, so that one record cannot take the process or the batch down.
 func (c *Cycle) call(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v\n%s", ErrPanic, p, debug.Stack())
 		}
 	}()
-	return fn()
+	if err := fn(); err != nil {
+		return err
+	}
+	return c.batch.Err()
 }
 
 // storeFault picks errors of the store out of what a processor returned: they
 // are not the record's fault, and the task must not go on.
 func storeFault(err error) error {
-	if classify(err) == classCorrupt {
-		return err
+	for _, fault := range []error{statestore.ErrCorrupt, statestore.ErrFailed, statestore.ErrClosed} {
+		if errors.Is(err, fault) {
+			return err
+		}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/changelog"
 	"github.com/amendsio/amends/statestore"
 )
 
@@ -90,16 +91,19 @@ var errStopped = errors.New("task was asked to stop")
 func classify(err error) class {
 	var record *recordError
 	switch {
-	case errors.Is(err, ErrCrash), errors.Is(err, ErrFatal):
+	case errors.Is(err, ErrCrash), errors.Is(err, ErrFatal), errors.Is(err, statestore.ErrLocked):
 		return classFatal
 	case errors.Is(err, errStopped):
 		return classStopped
-	case errors.Is(err, ErrHalt), errors.Is(err, statestore.ErrIdentity), errors.Is(err, statestore.ErrNewerFormat):
+	case errors.Is(err, ErrHalt):
 		return classHalt
-	case errors.Is(err, ErrCorrupt), errors.Is(err, statestore.ErrCorrupt):
-		return classCorrupt
 	case errors.As(err, &record):
 		return classRecord
+	case errors.Is(err, changelog.ErrLost), errors.Is(err, changelog.ErrFatal),
+		errors.Is(err, statestore.ErrIdentity), errors.Is(err, statestore.ErrNewerFormat), errors.Is(err, statestore.ErrMisuse):
+		return classHalt
+	case errors.Is(err, ErrCorrupt), errors.Is(err, statestore.ErrCorrupt), errors.Is(err, changelog.ErrTruncated):
+		return classCorrupt
 	case errors.Is(err, ErrFenced), isFenced(err):
 		return classFenced
 	}
@@ -111,22 +115,24 @@ func classify(err error) class {
 // them: the id has expired, and nobody else owns the task.
 func isFenced(err error) bool {
 	return errors.Is(err, kerr.ProducerFenced) ||
-		errors.Is(err, kerr.InvalidProducerEpoch) ||
-		errors.Is(err, kerr.TransactionalIDNotFound)
+		errors.Is(err, kerr.InvalidProducerEpoch)
 }
 
 // isRecordFault recognises answers that the same record would get again, while
-// other records of the batch may pass.
-func isRecordFault(err error) bool {
-	for _, k := range []*kerr.Error{
-		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp,
-		kerr.InvalidTopicException, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID,
-	} {
+// other records of the batch may pass. own says that the record was meant for
+// the changelog, whose absence is nobody else's fault.
+func isRecordFault(err error, own bool) bool {
+	for _, k := range []*kerr.Error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp} {
 		if errors.Is(err, k) {
 			return true
 		}
 	}
-	return errors.Is(err, kgo.ErrRecordTimeout) && errors.Is(err, kerr.UnknownTopicOrPartition)
+	for _, k := range []*kerr.Error{kerr.InvalidTopicException, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID} {
+		if errors.Is(err, k) {
+			return !own
+		}
+	}
+	return false
 }
 
 // recordError is a produce error that one record of the batch has caused.

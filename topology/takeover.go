@@ -72,13 +72,13 @@ func (t *task) openStore() error {
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	t.setStore(store)
+	t.store = store
 	return nil
 }
 
 func (t *task) open() (*statestore.Store, error) {
 	return statestore.Open(statestore.Options{
-		Dir: t.dir, FS: t.cfg.FS, Shared: t.w.shared, Index: t.cfg.Index, Logger: t.log,
+		Dir: t.dir, FS: t.cfg.FS, Shared: t.w.shared, Index: t.cfg.Index, Logger: t.log, OnFailure: t.blame,
 		Identity: statestore.Identity{
 			Format: storeFormat, Cluster: t.w.layout.cluster, Topic: t.cfg.Changelog, TopicID: t.w.layout.changelog,
 			Partition: t.id, Partitions: t.tasks,

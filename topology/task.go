@@ -75,8 +75,9 @@ type task struct {
 	id, tasks, partitions int32
 	dir                   string
 
-	queue *queue
-	woken atomic.Bool
+	former *task
+	queue  *queue
+	woken  atomic.Bool
 
 	// stop is closed to end the task; why says how: finish the batch, or drop
 	// it because the task is no longer ours.
@@ -117,9 +118,12 @@ type task struct {
 	}
 }
 
-func newTask(w *Worker, id int32) *task {
+// newTask makes a task that waits for its former self, if there is one: both
+// use one directory.
+func newTask(w *Worker, id int32, former *task) *task {
 	t := &task{
-		w: w, cfg: &w.cfg, log: w.log.With("task", id), hooks: &w.hooks,
+		former: former,
+		w:      w, cfg: &w.cfg, log: w.log.With("task", id), hooks: &w.hooks,
 		id: id, tasks: w.layout.tasks, partitions: w.layout.partitions,
 		dir:  w.cfg.FS.PathJoin(w.cfg.DataDir, fmt.Sprintf("task-%d", id)),
 		stop: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),
@@ -157,6 +161,10 @@ func (t *task) stopping() bool {
 // takes longer, and the next owner does not need it.
 func (t *task) run() {
 	defer close(t.done)
+	if t.former != nil {
+		<-t.former.done
+		t.former = nil
+	}
 	backoff := newBackoff(&t.cfg.Timing)
 	for {
 		t.set(TaskRestoring, "")
@@ -364,15 +372,15 @@ func (t *task) release(err error) {
 
 // recover decides what follows after err, and waits for it. False ends the task.
 func (t *task) recover(err error, backoff *backoff) bool {
+	if t.w.hard.Err() != nil && !errors.Is(err, ErrCrash) {
+		return false
+	}
 	kind := classify(err)
 	if record := (*recordError)(nil); kind == classRecord && errors.As(err, &record) {
 		// Narrowed down already by refused, unless nothing was left to narrow.
 		t.log.Warn("kafka refuses a record of the batch, trying with less", "error", err)
 		t.hooks.aborted(t.id, kind.String(), err)
 		return true
-	}
-	if kind == classRetry && stopped(err) && t.w.hard.Err() != nil {
-		return false
 	}
 	t.hooks.aborted(t.id, kind.String(), err)
 	switch kind {
@@ -457,8 +465,6 @@ func (t *task) set(to TaskState, reason string) {
 		t.log.Info("task "+to.String(), "from", from.String())
 	}
 }
-
-func (t *task) setStore(store *statestore.Store) { t.store = store }
 
 // closeStore closes the store, if it is open.
 func (t *task) closeStore() {

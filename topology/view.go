@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"errors"
+
 	"github.com/amendsio/amends/changelog"
 	"github.com/amendsio/amends/statestore"
 )
@@ -17,21 +19,27 @@ type View struct {
 func (v View) Task() int32 { return v.task }
 
 // Get reads one entry. The value belongs to the caller.
-func (v View) Get(key []byte) (value []byte, found bool, err error) { return v.store.Get(key) }
+func (v View) Get(key []byte) (value []byte, found bool, err error) {
+	value, found, err = v.store.Get(key)
+	return value, found, running(err)
+}
 
 // Scan visits the entries under prefix that come after the key after, in key
 // order, until fn returns false. What fn is given is valid only during the call.
 func (v View) Scan(prefix, after []byte, fn func(key, value []byte) bool) error {
-	return v.store.Scan(prefix, after, fn)
+	return running(v.store.Scan(prefix, after, fn))
 }
 
 // ScanAttr visits the keys of the entries that have attr, as Scan does.
 func (v View) ScanAttr(attr string, after []byte, fn func(key []byte) bool) error {
-	return v.store.ScanAttr(attr, after, fn)
+	return running(v.store.ScanAttr(attr, after, fn))
 }
 
 // CountAttr counts the entries that have attr.
-func (v View) CountAttr(attr string) (int64, error) { return v.store.CountAttr(attr) }
+func (v View) CountAttr(attr string) (int64, error) {
+	n, err := v.store.CountAttr(attr)
+	return n, running(err)
+}
 
 // Position is what the store contains.
 func (v View) Position() statestore.Position { return v.store.Position() }
@@ -40,10 +48,18 @@ func (v View) Position() statestore.Position { return v.store.Position() }
 func (v View) Due() (int64, bool) { return v.store.NextDue() }
 
 // Dump visits all entries, derived ones included, for comparison of stores.
-func (v View) Dump(fn func(kind byte, key, value []byte)) error { return v.store.Dump(fn) }
+func (v View) Dump(fn func(kind byte, key, value []byte)) error { return running(v.store.Dump(fn)) }
 
 // Metrics of the store.
 func (v View) Metrics() statestore.Metrics { return v.store.Metrics() }
+
+// running names the reason of a closed store.
+func running(err error) error {
+	if errors.Is(err, statestore.ErrClosed) {
+		return ErrNotRunning
+	}
+	return err
+}
 
 // TaskInfo says how a task of this process is doing.
 type TaskInfo struct {

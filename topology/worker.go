@@ -38,10 +38,12 @@ type Worker struct {
 	owners   *owners
 	restores chan struct{} // one token per restore under way
 	left     chan struct{} // closed when the group was left
+	lives    sync.WaitGroup
 
 	mu struct {
 		sync.Mutex
 		tasks    map[int32]*task
+		former   map[int32]*task // taken away and perhaps not closed yet
 		stopping bool
 		fatal    error
 	}
@@ -61,7 +63,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.hard, w.kill = context.WithCancel(context.Background())
 	w.owners = newOwners(w)
-	w.mu.tasks = make(map[int32]*task)
+	w.mu.tasks, w.mu.former = make(map[int32]*task), make(map[int32]*task)
 	return w, nil
 }
 
@@ -96,15 +98,11 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.reconcile()
 		}
 	}
-	err := w.fatal()
-	if err != nil {
-		w.kill()
-	}
 	unwatch()
 	w.stop()
 	watching.Wait()
 	w.release()
-	return err
+	return w.fatal()
 }
 
 // clientOpts are the options of every client; ctx ends it at once.
@@ -163,29 +161,21 @@ func (w *Worker) reconcile() {
 	w.hooks.rebalance(assigned, revoked)
 	w.owners.forget()
 
-	var gone []*task
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	for id, t := range w.mu.tasks {
 		if !slices.Contains(owned, id) || slices.Contains(revoked, id) {
-			gone = append(gone, t)
+			t.end(true)
+			w.mu.former[id] = t
 			delete(w.mu.tasks, id)
 		}
 	}
-	w.mu.Unlock()
-	for _, t := range gone {
-		t.end(true)
-	}
-	// A task that comes back waits here for its former self: both use one store.
-	for _, t := range gone {
-		<-t.done
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, id := range owned {
 		if w.mu.tasks[id] == nil {
-			t := newTask(w, id)
+			t := newTask(w, id, w.mu.former[id])
+			delete(w.mu.former, id)
 			w.mu.tasks[id] = t
-			go t.run()
+			w.lives.Go(t.run)
 		}
 	}
 }
@@ -209,9 +199,7 @@ func (w *Worker) stop() {
 	}
 	w.member.leave()
 	close(w.left)
-	for _, t := range tasks {
-		<-t.done
-	}
+	w.lives.Wait()
 	w.log.Info("worker stopped")
 }
 

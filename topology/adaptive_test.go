@@ -1,0 +1,102 @@
+package topology
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestBisectionCondemnsTheRightInput plays the crash path: a broker that
+// refuses any batch with a bad record, and a queue that starts again from the
+// last commit. Exactly the bad ones are condemned, everything else passes.
+func TestBisectionCondemnsTheRightInput(t *testing.T) {
+	limits := Limits{CycleRecords: 64, CycleTimers: 16}
+	bad := map[int64]bool{0: true, 17: true, 18: true, 99: true}
+	b := batching{limits: &limits}
+	var condemned []int64
+	cycles := 0
+	for at := int64(0); at < 100; {
+		if cycles++; cycles > 200 {
+			t.Fatal("no end")
+		}
+		b.doomed.seen = false
+		n := min(int64(b.records()), 100-at)
+		c := &Cycle{task: &task{}, taken: int(n)}
+		refused := false
+		var poisoned []int64
+		for o := at; o < at+n; o++ {
+			r := &kgo.Record{Topic: "in", Offset: o}
+			c.task.scratch = append(c.task.scratch, r)
+			if err := b.condemned(r); err != nil {
+				if !errors.Is(err, ErrTooLarge) {
+					t.Fatal(err)
+				}
+				poisoned = append(poisoned, o)
+			} else if bad[o] {
+				refused = true
+			}
+		}
+		if refused {
+			if err := b.refused(c, &recordError{topic: "out", err: kerr.MessageTooLarge}); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		b.committed(time.Millisecond, 0)
+		condemned = append(condemned, poisoned...)
+		at += n
+	}
+	if len(condemned) != len(bad) {
+		t.Fatalf("condemned %v", condemned)
+	}
+	for _, o := range condemned {
+		if !bad[o] {
+			t.Fatalf("condemned %v", condemned)
+		}
+	}
+	if b.limit == 1 {
+		t.Error("the limit has not grown again")
+	}
+}
+
+// TestBisectionEndsInHalt: when even what Poison emits is refused, the task
+// halts instead of trying for ever.
+func TestBisectionEndsInHalt(t *testing.T) {
+	b := batching{limits: &Limits{CycleRecords: 64, CycleTimers: 16}}
+	r := &kgo.Record{Topic: "in", Offset: 3}
+	c := &Cycle{task: &task{scratch: []*kgo.Record{r}}, taken: 1}
+	if err := b.refused(c, &recordError{topic: "out", err: kerr.MessageTooLarge}); err != nil {
+		t.Fatal(err)
+	}
+	if b.condemned(r) == nil {
+		t.Fatal("not condemned")
+	}
+	err := b.refused(c, &recordError{topic: "dlq", err: kerr.UnknownTopicOrPartition})
+	if classify(err) != classHalt {
+		t.Fatalf("class %v of %v", classify(err), err)
+	}
+}
+
+func TestGather(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		arrived int
+		took    time.Duration
+		want    time.Duration
+	}{
+		{"idle", 0, 5 * time.Millisecond, 0},
+		{"a trickle", 3, 5 * time.Millisecond, 0},
+		{"a stream", 200, 5 * time.Millisecond, 2 * time.Millisecond},
+		{"a stream and a fast broker", 200, time.Millisecond, time.Millisecond / 2},
+		{"batch is large already", 1500, 5 * time.Millisecond, 0},
+		{"no time has passed", 500, 0, 0},
+	} {
+		b := batching{limits: &Limits{CycleRecords: 2000, Gather: 2 * time.Millisecond}, arrived: tc.arrived, took: tc.took}
+		if got := b.gather(); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
