@@ -21,7 +21,9 @@ type Command struct {
 	Trace       string // traceparent of this attempt
 }
 
-// Lifecycle is one fact about an instance for the lifecycle topic. Seq is gapless per workflow ID.
+// Lifecycle is one fact about an instance for the lifecycle topic. Seq is
+// gapless per workflow ID from the first record of the instance to its deletion; 0 = a fact about a
+// workflow ID that has no record (a rejected start).
 type Lifecycle struct {
 	WorkflowID string
 	Type       string
@@ -83,6 +85,9 @@ const (
 type DeadLetter struct {
 	Class   string // e.g. UNKNOWN_DEFINITION, INVALID_INPUT, STALE_START, CONFLICT, ORPHAN_REPLY
 	Message string
+	// Parked is set when the letter is a start that waited in PARKED: the event of this Step is then
+	// not its record, and the runtime encodes the start anew.
+	Parked *Start
 }
 
 // Result answers a start that named ReplyTo, once the instance ended.
@@ -96,7 +101,7 @@ type Result struct {
 }
 
 // Ignored says that the event had no effect and why, for the counters.
-type Ignored struct{ Reason string } // duplicate, stale, unknown-instance, unknown-path, wrong-run
+type Ignored struct{ Reason string } // duplicate, stale, phantom, unknown-instance, unknown-path, unknown-definition, wrong-run, revision, not-active
 
 func (Command) effect()    {}
 func (Lifecycle) effect()  {}

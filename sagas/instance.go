@@ -83,11 +83,12 @@ type StepState struct {
 	Timer Timer  // drives State or Undo; Due 0 = not armed
 	Alert Time   // when to ask for attention because the step takes long; 0 = not armed
 
-	Code    string // of the last reply that was not a success
-	Message string
-	Payload []byte // of the do while it is not resolved: every attempt of a round is byte-identical
-	Output  []byte // kept fields and progress handles, canonical JSON; nil = none
-	Record  UndoRecord
+	Code     string // of the last reply that was not a success
+	Message  string
+	Payload  []byte // of the do while it is not resolved: every attempt of a round is byte-identical
+	Question []byte // of the inquiries of Round; nil = Payload
+	Output   []byte // kept fields and progress handles, canonical JSON; nil = none
+	Record   UndoRecord
 }
 
 // UndoRecord is all that an undo needs, taken when the do is sent, so that a lost or changed
@@ -101,7 +102,7 @@ type UndoRecord struct {
 }
 
 // Set says whether there is a record.
-func (r *UndoRecord) Set() bool { return r.Command != "" }
+func (r *UndoRecord) Set() bool { return !r.ForwardKey.IsZero() }
 
 // Timer is one armed timer. It fires only for the step state that it was armed for: operation,
 // round, attempt and generation have to match.
@@ -202,7 +203,8 @@ type Reason string
 
 const (
 	ReasonExpr           Reason = "EXPR"            // an expression failed; nothing was sent because of it
-	ReasonTooLarge       Reason = "TOO_LARGE"       // a payload or an output is over its limit
+	ReasonTooLarge       Reason = "TOO_LARGE"       // a payload is over its limit; it was not sent
+	ReasonOutput         Reason = "OUTPUT"          // the step is done, but its output could not be kept
 	ReasonUnknownOutcome Reason = "UNKNOWN_OUTCOME" // whether the step took effect is not known, and no rule may decide it
 	ReasonBudgetSpent    Reason = "BUDGET_SPENT"    // a retriable step used its attempts; retries go on slowly
 	ReasonSlow           Reason = "SLOW"            // longer than alertAfter; retries go on

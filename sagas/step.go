@@ -1,4 +1,188 @@
 package sagas
 
-// Step consumes one event and moves the instance.
-func Step(p *Plan, inst *Instance, ev Event, now Time) (*Instance, []Effect) { panic("sagas: not yet") }
+import (
+	"slices"
+)
+
+// Step consumes one event and moves the instance: the only function that ever does.
+//
+// inst is nil when the workflow ID has no record; a nil result means that the record is to be
+// deleted. inst is never changed. When the event has no effect, Step returns inst itself and an
+// Ignored that says why. p is the plan that the instance is pinned to, or for a Start the plan that
+// the runtime resolved; nil when this process does not have it. now is the owner's clock; Step never
+// lets it fall behind the last change.
+//
+// The instance
+//
+//	 #  phase         event                                   next          facts and remarks
+//	 1  -             Start, plan loaded, input valid         RUNNING       started; pins the digest, arms the deadline
+//	 2  -             Start, plan not loaded                  PARKED        parked; DefLoaded -> 1; after 5 min rejected, dead letter
+//	 3  -             Start, bad input or older than markers  -             rejected, dead letter; nothing is stored
+//	 4  -             Cancel                                  VOID          voided; a later Start is rejected CANCELLED_BEFORE_START
+//	 6  any           Start, same start id or same input      same          duplicate
+//	 7  any           Start, another input                    same          conflict, dead letter
+//	 8  RUNNING       a mandatory step failed                 COMPENSATING  not while the pivot is in flight
+//	 9  RUNNING       Cancel or deadline, pivot not sent      COMPENSATING  cancel-acked or deadline-hit
+//	10  RUNNING       Cancel or deadline, pivot in flight     RUNNING       noted; 11 or 12 decides
+//	11  RUNNING       pivot DONE                              FINISHING     committed; deadline cleared; waiting cancels are refused
+//	12  RUNNING       pivot REFUSED                           COMPENSATING  waiting cancels are acknowledged
+//	13  FINISHING     Cancel                                  same          cancel-refused COMMITTED
+//	14  RUNNING or    every step resolved                     COMPLETED     completed, result; retention begins
+//	    FINISHING
+//	15  COMPENSATING  no obligation left                      COMPENSATED   compensated, result; retention begins
+//	16  COMPENSATING  Cancel                                  same          cancel-acked with progress
+//	17  active        Admin close                             CLOSED        closed with the residue
+//	19  COMPENSATED,  late success of a step that was         COMPENSATING  late-effect, reopened; undo with the next round
+//	    CLOSED        not undone
+//	20  terminal      retention has passed                    MARKER        expired; the marker's end deletes it
+//
+// One step
+//
+//	   state          event                                  next
+//	a  IDLE           dependencies resolved                  `when` false: SKIPPED, else READY; bad expression: stays READY, attention EXPR
+//	b  READY          -                                      PENDING(1): inputs fixed, undo record taken, sent, timer armed
+//	c  PENDING        ok                                     DONE, keeps the `keep` fields
+//	d  PENDING        rejected, or fatal without effect      REFUSED
+//	e  PENDING        failed-retriable, or its timer         BACKOFF; budget spent: INQUIRING if offered, else UNKNOWN
+//	f  PENDING        failed-fatal, effect unknown           INQUIRING if offered, else FAILED
+//	g  PENDING        progress                               same, timer armed anew within `within`; handle merged into the output
+//	h  BACKOFF        timer                                  PENDING(n+1), same key; key window passed: INQUIRING or as UNKNOWN
+//	i  PENDING,       definite answer of an older attempt    accepted: one key, one outcome; other old answers are stale
+//	   BACKOFF,
+//	   INQUIRING,
+//	   UNKNOWN, FAILED
+//	j  INQUIRING      executed / not-executed / running      DONE / REFUSED (retriable: sent again) / asks again after `every`;
+//	                  or silence                             after `for`: UNKNOWN, but a pivot or retriable waits with attention
+//	k  U_PENDING      ok, ok and noop                        UNDONE, UNDO_NOOP; noop though the do was seen done: one more
+//	                                                         round, then U_STOPPED with attention
+//	l  U_PENDING      failed-retriable, or its timer         U_BACKOFF without limit; late: attention; key window passed: U_INQUIRING
+//	                                                         or U_STOPPED; failed-fatal: U_STOPPED
+//	m  DONE, REFUSED, any answer                             duplicate; an answer that contradicts: contract-violation, attention
+//	   UNDONE
+//	n  any            answer to an attempt never sent        phantom; with effect done it is an obligation
+//	o  any            answer that cannot be read             as failed-retriable BAD_REPLY, and a dead letter
+//	p  RUNNING ->     IDLE, READY: ABANDONED. BACKOFF: UNKNOWN. PENDING, INQUIRING: may answer until the
+//	   COMPENSATING   attempt's deadline, 30 s at most, then UNKNOWN
+//	q  -              COMPENSATING, the step owes            OWED
+//	r  OWED           every step that depends on it, also    U_PENDING(1)
+//	                  over others, is out of debt
+//
+// A step owes when it has an undo and is DONE, UNKNOWN, FAILED, REFUSED after more than one attempt,
+// or was ever said to be done.
+func Step(p *Plan, inst *Instance, ev Event, now Time) (*Instance, []Effect) {
+	m := &machine{p: p, now: min(max(now, 0), maxTime)}
+	if inst != nil {
+		m.own(inst)
+	}
+	reason := m.dispatch(ev)
+	if reason != "" {
+		return inst, append(m.effects, Ignored{Reason: reason})
+	}
+	if m.dropped {
+		return nil, m.effects
+	}
+	return m.inst, m.effects
+}
+
+// machine is the work of one Step.
+type machine struct {
+	p           *Plan
+	inst        *Instance // a copy that may be changed; nil = none
+	now         Time
+	dropped     bool // the record is to be deleted
+	effects     []Effect
+	transitions int
+	scope       scope
+}
+
+// own makes the copy that this Step works on. Byte slices and texts are shared, never written.
+func (m *machine) own(inst *Instance) {
+	m.now = max(m.now, inst.LastNow)
+	c := *inst
+	c.Steps = slices.Clone(inst.Steps)
+	c.Rev++
+	c.LastNow = m.now
+	m.inst = &c
+	m.effects = make([]Effect, 0, 4)
+	if (c.Phase.Active() || c.Phase.Terminal()) && m.p != nil && !pinned(&c, m.p) {
+		m.p = nil
+	}
+}
+
+// pinned says whether p is the very plan that the instance started with. Another version, or the
+// same version with another content, must not move it.
+func pinned(inst *Instance, p *Plan) bool {
+	return inst.Type == p.Type && inst.Version == p.Version && inst.Digest == p.Digest && len(inst.Steps) == len(p.Steps)
+}
+
+// dispatch handles the event. A reason means that the event had no effect: whatever the handler did
+// to the copy is dropped, so a handler that gives one must not have emitted facts or commands.
+func (m *machine) dispatch(ev Event) (ignored string) {
+	switch ev := ev.(type) {
+	case Start:
+		return m.start(&ev)
+	case Reply:
+		return m.reply(&ev)
+	case Timers:
+		return m.timers()
+	case Cancel:
+		return m.cancel(&ev)
+	case Admin:
+		return m.admin(&ev)
+	case DefLoaded:
+		return m.defLoaded()
+	}
+	return ignoredUnknownEvent
+}
+
+// Reasons of Ignored.
+const (
+	ignoredDuplicate         = "duplicate"
+	ignoredStale             = "stale"
+	ignoredPhantom           = "phantom"
+	ignoredUnknownInstance   = "unknown-instance"
+	ignoredUnknownDefinition = "unknown-definition"
+	ignoredUnknownPath       = "unknown-path"
+	ignoredUnknownEvent      = "unknown-event"
+	ignoredWrongRun          = "wrong-run"
+	ignoredRevision          = "revision"
+	ignoredNotActive         = "not-active"
+)
+
+// Classes of DeadLetter.
+const (
+	ClassUnknownDefinition = "UNKNOWN_DEFINITION"
+	ClassInvalidInput      = "INVALID_INPUT"
+	ClassStaleStart        = "STALE_START"
+	ClassConflict          = "CONFLICT"
+	ClassOrphanReply       = "ORPHAN_REPLY"
+	ClassBadReply          = "BAD_REPLY"
+)
+
+// scope is what an expression may see of the instance.
+type scope struct {
+	m   *machine
+	key string
+}
+
+func (s *scope) Input() []byte { return s.m.inst.Input }
+func (s *scope) Now() Time     { return s.m.now }
+func (s *scope) Key() string   { return s.key }
+
+func (s *scope) Step(path string) (output []byte, state string, found bool) {
+	i := s.m.p.StepIndex(path)
+	if i < 0 {
+		return nil, "", false
+	}
+	st := &s.m.inst.Steps[i]
+	return st.Output, st.State.String(), true
+}
+
+// see returns the scope of an expression; key is that of the command it builds, or zero.
+func (m *machine) see(key Key) Scope {
+	m.scope = scope{m: m}
+	if !key.IsZero() {
+		m.scope.key = key.String()
+	}
+	return &m.scope
+}

@@ -83,7 +83,66 @@ type Obligation struct {
 // View describes the instance. p may be nil when the definition is not known: then participants and
 // keys are left out.
 func (i *Instance) View(p *Plan) View {
-	panic("sagas: not yet")
+	if p != nil && !pinned(i, p) {
+		p = nil
+	}
+	v := View{
+		WorkflowID: i.WorkflowID, Type: i.Type, Version: i.Version, Run: i.Run,
+		Phase: i.Phase.String(), Status: i.Phase.String(),
+		Residue: i.Residue, Cause: i.Cause.String(), CancelRequested: i.CancelRequested, DeadlineHit: i.DeadlineHit,
+		StartID: i.StartID, StartedAt: i.StartedAt, UpdatedAt: i.LastNow, EndedAt: i.EndedAt, Deadline: i.Deadline,
+		Due: i.NextDue(), ExpiresAt: i.Expires, Rev: i.Rev, Seq: i.Seq,
+		Input: i.Input, Output: i.Output,
+	}
+	_, v.ID = SplitWorkflowID(i.WorkflowID)
+	if i.Digest != (Digest{}) {
+		v.Digest = i.Digest.String()
+	}
+	if i.Phase == Marker {
+		v.EndedAs = i.Ended.String()
+	}
+	if i.Phase.Active() && i.NeedsAttention() {
+		v.Status = StatusAttention
+	}
+	for _, t := range i.Tags {
+		v.Tags = append(v.Tags, TagView(t))
+	}
+	for _, a := range i.Attention {
+		v.Attention = append(v.Attention, AttentionView{Path: a.Path, Reason: string(a.Reason), Text: a.Text, Since: a.Since})
+	}
+	for k := range i.Steps {
+		s := &i.Steps[k]
+		sv := StepView{
+			Path: s.Path, Kind: s.Kind.String(), State: s.State.String(), Attempts: s.Attempts, Asked: s.Asked,
+			FirstSent: s.FirstSent, Due: s.Timer.Due, Undo: s.Undo.String(), UndoRound: s.UndoRound,
+			UndoAttempts: s.UndoAttempts, UndoSent: s.UndoSent, Code: s.Code, Message: s.Message, Output: s.Output,
+		}
+		if p != nil {
+			sv.Participant, sv.Command = p.Steps[k].Participant, p.Steps[k].Command
+			if s.Round > 0 {
+				sv.Key = IdempotencyKey(p.Namespace, i.WorkflowID, i.Run, s.Path, OpDo, s.Round)
+			}
+		}
+		v.Steps = append(v.Steps, sv)
+		if s.open() {
+			v.Obligations = append(v.Obligations, Obligation{Path: s.Path, State: s.State.String(), Undo: s.Undo.String()})
+		}
+	}
+	return v
+}
+
+// StatusAttention is the status of an active instance that needs a person.
+const StatusAttention = "attention"
+
+// open says whether the step has, or may have, an effect that an undo would have to take back.
+func (s *StepState) open() bool {
+	if s.Undo != UndoNone {
+		return !s.Undo.settled()
+	}
+	if !s.Record.Set() {
+		return false
+	}
+	return s.inFlight() || s.mayHaveEffect() || (s.State == StepRefused && s.Attempts > 1)
 }
 
 // SplitWorkflowID cuts a workflow ID into the type and the id of the producer.

@@ -1,0 +1,74 @@
+package sagas
+
+// complete is row 14.
+func (m *machine) complete() {
+	inst := m.inst
+	if m.hasAttention("", ReasonExpr) || m.hasAttention("", ReasonTooLarge) {
+		return // a person has to look at it first
+	}
+	output, err := m.render(m.p.Output, Key{})
+	switch {
+	case err != nil:
+		m.raise("", ReasonExpr, "output: "+err.Error())
+		return
+	case len(output) > MaxPayloadBytes || inst.weight()+len(output) > maxForwardBytes:
+		m.raise("", ReasonTooLarge, "the output of the saga is too large")
+		return
+	}
+	inst.Output = output
+	for i := range inst.Steps { // nothing can be owed any more: keep the record small
+		s := &inst.Steps[i]
+		s.Payload, s.Question, s.Record = nil, nil, UndoRecord{}
+		s.disarm()
+	}
+	m.end(Completed)
+	m.fact(KindCompleted, "")
+	m.result()
+}
+
+// compensated is row 15. What an operator wrote off before a late effect reopened the run is still
+// residue: such a run ends as CLOSED again.
+func (m *machine) compensated() {
+	phase, kind := Compensated, KindCompensated
+	if len(m.inst.Residue) > 0 {
+		phase, kind = Closed, KindClosed
+	}
+	for i := range m.inst.Steps {
+		m.inst.Steps[i].disarm()
+	}
+	m.end(phase)
+	m.fact(kind, m.inst.Cause.Path)
+	m.result()
+}
+
+// end enters a terminal phase and begins the retention. Attention that was open becomes history: it
+// is in the lifecycle.
+func (m *machine) end(phase Phase) {
+	inst := m.inst
+	m.transitions++
+	inst.Phase = phase
+	inst.EndedAt = m.now
+	inst.Deadline = 0
+	inst.CancelRequested, inst.DeadlineHit = false, false
+	inst.Attention = nil
+	state, marker := DefaultStateRetention, DefaultMarkerRetention
+	if m.p != nil {
+		state, marker = orDefault(m.p.Retention, state), orDefault(m.p.MarkerRetention, marker)
+	}
+	inst.Expires = after(m.now, state)
+	inst.MarkerTTL = millis(marker)
+}
+
+// becomeMarker is row 20: what remains is enough to recognise a start that already ran.
+func (m *machine) becomeMarker() {
+	inst := m.inst
+	m.inst = &Instance{
+		WorkflowID: inst.WorkflowID, Type: inst.Type, Version: inst.Version, Digest: inst.Digest, Run: inst.Run,
+		Phase: Marker, Ended: inst.Phase, Rev: inst.Rev, Seq: inst.Seq,
+		StartID: inst.StartID, InputHash: inst.InputHash,
+		StartedAt: inst.StartedAt, LastNow: inst.LastNow, EndedAt: inst.EndedAt,
+		Cancels: inst.Cancels,
+		Expires: max(afterMillis(inst.EndedAt, inst.MarkerTTL), inst.Expires), // never before the full state
+	}
+	m.fact(KindExpired, "", KV{"to", Marker.String()})
+}

@@ -1,0 +1,310 @@
+package sagas
+
+import "strconv"
+
+// forward admits and sends what may go now, and ends the saga when every step is resolved.
+func (m *machine) forward() {
+	if m.inst.Phase == Running && m.failed() >= 0 {
+		return // row 8 waits for the pivot: no new do meanwhile
+	}
+	open := 0
+	for i := range m.inst.Steps {
+		s := &m.inst.Steps[i]
+		if s.State == StepIdle && m.depsResolved(i) {
+			m.admit(i)
+		}
+		if s.State == StepReady && !s.Stuck {
+			m.sendFirst(i)
+		}
+		if !m.resolved(i) {
+			open++
+			m.checkCommitted(i)
+		}
+	}
+	if open == 0 {
+		m.complete() // row 14
+	}
+}
+
+// checkCommitted asks for a person where a step fails beside or after the pivot, which a checked
+// definition rules out: there is no way back any more.
+func (m *machine) checkCommitted(i int) {
+	if m.inst.Phase != Finishing || !m.fails(i) {
+		return
+	}
+	reason := ReasonUnknownOutcome
+	if m.inst.Steps[i].State == StepRefused {
+		reason = ReasonRefused
+	}
+	m.raise(m.inst.Steps[i].Path, reason, "the step failed after the commit point")
+}
+
+func (m *machine) depsResolved(i int) bool {
+	for _, d := range m.p.Steps[i].Deps {
+		if !m.resolved(d) {
+			return false
+		}
+	}
+	return true
+}
+
+// admit is row a.
+func (m *machine) admit(i int) {
+	s := &m.inst.Steps[i]
+	m.transitions++
+	if when := m.p.Steps[i].When; when != nil {
+		ok, err := when.Bool(m.see(Key{}))
+		if err != nil {
+			s.State = StepReady
+			m.hold(i, ReasonExpr, "when: "+err.Error())
+			return
+		}
+		if !ok {
+			s.State = StepSkipped
+			m.fact(KindStepSkipped, s.Path)
+			return
+		}
+	}
+	s.State = StepReady
+}
+
+// hold keeps a step from being sent until a person acts.
+func (m *machine) hold(i int, reason Reason, text string) {
+	s := &m.inst.Steps[i]
+	s.Stuck = true
+	m.raise(s.Path, reason, text)
+}
+
+// sendFirst is row b: the inputs are fixed and the undo record is taken before anything goes out.
+func (m *machine) sendFirst(i int) {
+	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	key := m.key(i, OpDo, 1)
+	payload, err := m.render(d.With, key)
+	if err != nil {
+		m.hold(i, ReasonExpr, "with: "+err.Error())
+		return
+	}
+	record, err := m.undoRecord(i, key, payload)
+	if err != nil {
+		m.hold(i, ReasonExpr, "undo.with: "+err.Error())
+		return
+	}
+	size := len(payload) + len(record.Payload)
+	if len(payload) > MaxPayloadBytes || len(record.Payload) > MaxPayloadBytes || m.inst.weight()+size > maxForwardBytes {
+		m.hold(i, ReasonTooLarge, "the command takes "+strconv.Itoa(len(payload))+" bytes, its undo "+strconv.Itoa(len(record.Payload)))
+		return
+	}
+	s.Round, s.FirstSent = 1, m.now
+	s.Payload = payload
+	s.Record = record
+	if d.AlertAfter > 0 {
+		s.Alert = after(m.now, d.AlertAfter)
+	}
+	m.sendDo(i, key)
+}
+
+// undoRecord takes what an undo of step i will need. The zero record: it owes none.
+func (m *machine) undoRecord(i int, forward Key, payload []byte) (UndoRecord, error) {
+	u := m.p.Steps[i].Undo
+	if u == nil {
+		return UndoRecord{}, nil
+	}
+	r := UndoRecord{Participant: u.Participant, Command: u.Command, Topic: u.Topic, ForwardKey: forward, Payload: payload}
+	if u.With != nil {
+		var err error
+		r.Payload, err = m.render(u.With, m.key(i, OpUndo, 1))
+		if err != nil {
+			return UndoRecord{}, err
+		}
+	}
+	return r, nil
+}
+
+// render evaluates a mapping; nil means an empty object.
+func (m *machine) render(with *Mapping, key Key) ([]byte, error) {
+	if with == nil {
+		return emptyObject, nil
+	}
+	return with.JSON(m.see(key))
+}
+
+var emptyObject = []byte("{}")
+
+// sendDo emits the next attempt of the round.
+func (m *machine) sendDo(i int, key Key) {
+	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	m.transitions++
+	s.Attempts++
+	s.State = StepPending
+	due := m.attemptEnd(i)
+	s.arm(TimerAnswer, OpDo, s.Round, s.Attempts, due)
+	m.command(i, Address{Run: m.inst.Run, Path: s.Path, Op: OpDo, Round: s.Round, Attempt: s.Attempts},
+		key, Key{}, d.Participant, d.Command, d.Topic, due, s.Payload)
+	m.fact(KindStepSent, s.Path, KV{"attempt", strconv.FormatUint(uint64(s.Attempts), 10)})
+}
+
+// attemptEnd is when an attempt that begins, or gives a sign of life, now has to be answered.
+func (m *machine) attemptEnd(i int) Time {
+	due := after(m.now, orDefault(m.p.Steps[i].Attempt, DefaultAttempt))
+	if end := m.withinEnd(i); end > m.now {
+		due = min(due, end)
+	}
+	return due
+}
+
+// withinEnd is the end of all attempts of the round; 0 = none.
+func (m *machine) withinEnd(i int) Time {
+	if d := m.p.Steps[i].Within; d > 0 {
+		return after(m.inst.Steps[i].FirstSent, d)
+	}
+	return 0
+}
+
+// retryDo is row e: the present attempt gave no answer, or one that allows another try.
+func (m *machine) retryDo(i int, code string, retryAfter int64) {
+	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	m.transitions++
+	if m.inst.Phase == Compensating { // row p: draining means no retries
+		m.giveUp(i, StepUnknown)
+		return
+	}
+	pause := backoff(&d.Retry, s.Attempts, jitterSeed(m.inst.WorkflowID, s.Path, OpDo, s.Round, s.Attempts))
+	pause = max(pause, min(retryAfter, retryAfterMax.Milliseconds()))
+	at := afterMillis(m.now, pause)
+	end := m.withinEnd(i)
+	spent := (d.Retry.Attempts > 0 && s.Attempts >= d.Retry.Attempts) || (end > 0 && at >= end) || contains(d.Retry.NonRetryable, code)
+	if spent {
+		if s.Kind != Retriable {
+			m.budgetSpent(i)
+			return
+		}
+		// It has to happen: go on, but slowly, and let somebody know.
+		m.raise(s.Path, ReasonBudgetSpent, "the retries go on")
+		at = afterMillis(m.now, max(pause, millis(orDefault(d.Retry.BackoffMax, DefaultBackoffMax))))
+	}
+	s.State = StepBackoff
+	s.arm(TimerPause, OpDo, s.Round, s.Attempts, at)
+}
+
+// resendDo is row h.
+func (m *machine) resendDo(i int) {
+	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	if d.KeyWindow > 0 && m.now >= after(s.FirstSent, d.KeyWindow) {
+		m.outOfWindow(i)
+		return
+	}
+	if end := m.withinEnd(i); s.Kind != Retriable && end > 0 && m.now >= end {
+		m.budgetSpent(i)
+		return
+	}
+	m.sendDo(i, m.key(i, OpDo, s.Round))
+}
+
+// outOfWindow: the participant may have forgotten the key, so another attempt could be another effect.
+func (m *machine) outOfWindow(i int) {
+	if m.p.Steps[i].Inquire != nil {
+		m.inquire(i)
+		return
+	}
+	m.giveUp(i, StepUnknown)
+}
+
+// budgetSpent ends the attempts of a step without an answer.
+func (m *machine) budgetSpent(i int) {
+	if m.mayInquire(i) {
+		m.inquire(i)
+		return
+	}
+	m.giveUp(i, StepUnknown)
+}
+
+// giveUp ends a step in UNKNOWN or FAILED: its effect is not known.
+func (m *machine) giveUp(i int, state StepStatus) {
+	s := &m.inst.Steps[i]
+	m.transitions++
+	s.State = state
+	s.disarm()
+	m.dropPayload(i)
+	kind := KindStepUnknown
+	if state == StepFailed {
+		kind = KindStepFailed
+	}
+	m.fact(kind, s.Path, KV{"code", s.Code})
+	m.settle(s.Path, ReasonSlow, ReasonBudgetSpent)
+	if m.inst.Phase != Compensating && m.frozen(i) {
+		m.raise(s.Path, ReasonUnknownOutcome, "whether the step took effect is not known")
+	}
+}
+
+// succeed is row c: DONE, from whatever open state and whatever attempt.
+func (m *machine) succeed(i int, output []byte) {
+	s := &m.inst.Steps[i]
+	m.transitions++
+	s.State = StepDone
+	s.SeenDone = true
+	s.Stuck = false
+	s.Code, s.Message = "", ""
+	if s.Undo == UndoNone {
+		s.disarm()
+	}
+	m.keep(i, output)
+	m.dropPayload(i)
+	m.fact(KindStepDone, s.Path, KV{"attempt", strconv.FormatUint(uint64(s.Attempts), 10)})
+	m.settle(s.Path, ReasonSlow, ReasonBudgetSpent, ReasonUnknownOutcome)
+}
+
+// refuse is row d: REFUSED, definitely without effect.
+func (m *machine) refuse(i int, code, message string) {
+	s := &m.inst.Steps[i]
+	m.transitions++
+	s.State = StepRefused
+	s.Code, s.Message = clip(code, maxCode), clip(message, maxMessage)
+	if s.Undo == UndoNone {
+		s.disarm()
+	}
+	m.dropPayload(i)
+	m.fact(KindStepRejected, s.Path, KV{"code", s.Code}, KV{"message", s.Message})
+	m.settle(s.Path, ReasonSlow, ReasonBudgetSpent, ReasonUnknownOutcome)
+	if s.Kind == Retriable && m.inst.Phase.Active() && m.inst.Phase != Compensating {
+		m.fact(KindContractViolation, s.Path, KV{"code", s.Code})
+		m.raise(s.Path, ReasonRefused, "a retriable step may not be refused")
+	}
+	if s.SeenDone {
+		m.contradicted(i, s.Code)
+	}
+}
+
+// keep merges the kept fields of an output into what the step has, within the limits.
+func (m *machine) keep(i int, output []byte) {
+	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	if len(output) == 0 || len(d.Keep) == 0 {
+		return
+	}
+	kept, err := KeepFields(output, d.Keep)
+	if err == nil {
+		kept, err = m.merge(s.Output, kept)
+	}
+	if err != nil {
+		m.raise(s.Path, ReasonOutput, "output: "+err.Error())
+		return
+	}
+	s.Output = kept
+}
+
+// dropPayload forgets the inputs of a resolved do, unless an inquiry during the undo may need them.
+func (m *machine) dropPayload(i int) {
+	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	if d.Inquire != nil && d.KeyWindow > 0 && m.owes(i) && !s.Undo.settled() {
+		return
+	}
+	s.Payload, s.Question = nil, nil
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
