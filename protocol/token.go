@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -102,9 +103,10 @@ func (t Token) appendRaw(b, secret []byte) []byte {
 	return b
 }
 
+// tokenSum hashes a copy, so that the buffers of tokens without a signature can live on the stack.
 func tokenSum(b, secret []byte) []byte {
 	mac := hmac.New(sha256.New, secret)
-	mac.Write(b)
+	mac.Write(bytes.Clone(b))
 	return mac.Sum(nil)[:tokenMAC]
 }
 
@@ -118,11 +120,16 @@ func DecodeToken(s string, secret []byte) (Token, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return Token{}, badToken("a line end inside")
 	}
-	var scratch [512]byte
-	b, err := tokenEncoding.AppendDecode(scratch[:0], []byte(s))
+	var in, out [512]byte
+	src, b := in[:], out[:]
+	if len(s) > len(in) {
+		src, b = make([]byte, len(s)), make([]byte, len(s))
+	}
+	n, err := tokenEncoding.Decode(b, src[:copy(src, s)])
 	if err != nil {
 		return Token{}, badToken("not base64url without padding")
 	}
+	b = b[:n]
 	if len(b) < 2 {
 		return Token{}, badToken("too short")
 	}
