@@ -62,7 +62,7 @@ func gather(opts []Option) options {
 	o := options{brokers: 1, configs: map[string]string{
 		// The in-process cleaner ignores open transactions: a key whose
 		// newest value is later aborted would lose its committed one.
-		"log.cleaner.backoff.ms": "9000000000000000",
+		"log.cleaner.backoff.ms": "9000000000000",
 	}}
 	for _, opt := range opts {
 		opt(&o)

@@ -33,7 +33,7 @@ func StartBroker(addr, dir string) (*Broker, error) {
 		kfake.BrokerConfigs(map[string]string{
 			// The cleaner of the embedded broker ignores open transactions: a key whose newest value is
 			// aborted later would lose its committed one. So it never runs.
-			"log.cleaner.backoff.ms": "9000000000000000",
+			"log.cleaner.backoff.ms": "9000000000000",
 		}),
 	}
 	if port != 0 {
