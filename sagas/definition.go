@@ -18,7 +18,7 @@ type Definition struct {
 	Deadline     time.Duration
 	Participants map[string]Participant
 	Steps        []StepDef
-	Output       any // JSON tree (see Mapping), nil = {}
+	Output       []byte // JSON tree (see Mapping), nil = {}
 	Retention    RetentionDef
 
 	src *source // where it was written; nil for a definition made in Go
@@ -54,7 +54,7 @@ type StepDef struct {
 	ID         string
 	Call       string // participant.command
 	Kind       StepKind
-	With       any // JSON tree, nil = {}
+	With       []byte // JSON tree (see Mapping), nil = {}
 	Keep       []string
 	When       string // expression without its "=", empty = always
 	Attempt    time.Duration
@@ -70,7 +70,7 @@ type StepDef struct {
 // UndoDef is the compensation of a step.
 type UndoDef struct {
 	Call       string
-	With       any // JSON tree, nil = the inputs of the do
+	With       []byte // JSON tree, nil = the inputs of the do
 	Attempt    time.Duration
 	Retry      Retry // Attempts is always 0: an undo is never given up
 	AlertAfter time.Duration
@@ -79,7 +79,7 @@ type UndoDef struct {
 // InquireDef asks what became of a do.
 type InquireDef struct {
 	Call    string
-	With    any // JSON tree, nil = the inputs of the do
+	With    []byte // JSON tree, nil = the inputs of the do
 	Every   time.Duration
 	For     time.Duration
 	Attempt time.Duration

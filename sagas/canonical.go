@@ -1,0 +1,159 @@
+package sagas
+
+import (
+	"slices"
+	"strings"
+)
+
+// Canonical is the definition as canonical JSON: what is published, and what the digest is made of.
+// Key order, layout, YAML or JSON, and whether a default was written or left out make no
+// difference. Every value that has a default is written, so that a published definition keeps its
+// meaning under another release's defaults; fields that are absent stay absent, so that fields of
+// later releases leave old digests alone. It parses back to the same definition.
+func (d *Definition) Canonical() []byte {
+	o := &object{}
+	o.set("saga", d.Saga)
+	o.set("version", int64(d.Version))
+	if d.Input != nil {
+		o.set("input", d.Input.canonical())
+	}
+	if d.ID != "" {
+		o.set("id", "="+d.ID)
+	}
+	o.set("deadline", limitText(d.Deadline > 0, formatDuration(d.Deadline)))
+	if len(d.Participants) > 0 {
+		ps := &object{}
+		for name, p := range d.Participants { // set keeps the keys sorted
+			ps.set(name, p.canonical())
+		}
+		o.set("participants", ps)
+	}
+	steps := make([]any, len(d.Steps))
+	for i := range d.Steps {
+		steps[i] = d.Steps[i].canonical()
+	}
+	o.set("steps", steps)
+	setTree(o, "output", d.Output)
+	o.set("retention", &object{fields: []field{
+		{"marker", formatDuration(d.Retention.Marker)},
+		{"state", formatDuration(d.Retention.State)},
+	}})
+	return appendJSON(nil, o)
+}
+
+func limitText(limited bool, text string) string {
+	if limited {
+		return text
+	}
+	return "none"
+}
+
+// setTree adds a JSON tree, unless it is empty. A tree that is not JSON is left to Compile to refuse.
+func setTree(o *object, key string, tree []byte) {
+	if v, err := parseJSON(tree); err == nil {
+		if m, ok := v.(*object); !ok || len(m.fields) > 0 {
+			o.set(key, v)
+		}
+	}
+}
+
+func setStrings(o *object, key string, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	sorted := slices.Sorted(slices.Values(list))
+	vals := make([]any, len(sorted))
+	for i, s := range sorted {
+		vals[i] = s
+	}
+	o.set(key, vals)
+}
+
+func (in *InputDecl) canonical() any {
+	if in.Name != "" {
+		return in.Name
+	}
+	o := &object{}
+	setStrings(o, "required", in.Required)
+	if len(in.Properties) > 0 {
+		props := &object{}
+		for name, t := range in.Properties {
+			props.set(name, &object{fields: []field{{"type", t}}})
+		}
+		o.set("properties", props)
+	}
+	return o
+}
+
+func (p Participant) canonical() *object {
+	o := &object{}
+	o.set("keyWindow", limitText(p.KeyWindow > 0, formatDuration(p.KeyWindow)))
+	ops := []any{}
+	for _, op := range []Op{OpDo, OpUndo, OpInquire} {
+		if p.Offers(op) {
+			ops = append(ops, op.String())
+		}
+	}
+	o.set("ops", ops)
+	o.set("topic", p.Topic)
+	return o
+}
+
+func (s *StepDef) canonical() *object {
+	o := &object{}
+	o.set("id", s.ID)
+	o.set("call", s.Call)
+	o.set("kind", s.Kind.String())
+	setTree(o, "with", s.With)
+	setStrings(o, "keep", s.Keep)
+	if s.When != "" {
+		o.set("when", "="+s.When)
+	}
+	o.set("attempt", formatDuration(s.Attempt))
+	o.set("within", limitText(s.Within > 0, formatDuration(s.Within)))
+	o.set("retry", s.Retry.canonical())
+	o.set("onUnknown", s.OnUnknown.String())
+	if q := s.Inquire; q != nil {
+		i := &object{}
+		i.set("call", q.Call)
+		i.set("every", formatDuration(q.Every))
+		i.set("for", formatDuration(q.For))
+		i.set("attempt", formatDuration(q.Attempt))
+		setTree(i, "with", q.With)
+		o.set("inquire", i)
+	}
+	switch u := s.Undo; {
+	case u != nil:
+		x := &object{}
+		x.set("call", u.Call)
+		if len(u.With) > 0 { // {} is not the default here: the default is the inputs of the do
+			if v, err := parseJSON(u.With); err == nil {
+				x.set("with", v)
+			}
+		}
+		x.set("attempt", formatDuration(u.Attempt))
+		x.set("retry", u.Retry.canonical())
+		x.set("alertAfter", limitText(u.AlertAfter > 0, formatDuration(u.AlertAfter)))
+		o.set("undo", x)
+	case s.Kind == Compensatable:
+		o.set("undo", "none")
+	}
+	if why := strings.TrimSpace(s.Why); why != "" {
+		o.set("why", why)
+	}
+	o.set("alertAfter", limitText(s.AlertAfter > 0, formatDuration(s.AlertAfter)))
+	return o
+}
+
+func (r Retry) canonical() *object {
+	o := &object{}
+	if r.Attempts > 0 {
+		o.set("attempts", int64(r.Attempts))
+	}
+	o.set("backoff", formatDuration(r.Backoff))
+	o.set("max", formatDuration(r.BackoffMax))
+	o.set("factor", r.Factor)
+	o.set("jitter", r.Jitter)
+	setStrings(o, "nonRetryable", r.NonRetryable)
+	return o
+}
