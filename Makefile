@@ -1,17 +1,109 @@
 # amends: every task of this repository. `make` alone lists them.
 
-GO   ?= go
-# The Kafka client's mutexes must be visible to testing/synctest; see internal/kafkatest.
-TAGS := synctests
+GO      ?= go
+# The Kafka client's mutexes must be visible to testing/synctest, see internal/kafkatest.
+TAGS    := synctests
+GOTEST   = $(GO) test -tags $(TAGS) -timeout 10m
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# Packages with goroutines of their own, each small enough to run with the race detector in a check.
+RACE    := ./statestore ./changelog ./topology ./orchestrator ./participant ./client ./api ./internal/kafkatest ./internal/local
+# Packages with tests on a cluster: whatever uses kafkatest.
+ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\(' --include='*_test.go' . | xargs -n1 dirname | sort -u)
+# Packages with golden files.
+GOLDEN   = $(shell grep -rlE 'datadriven\.|golden' --include='*_test.go' . | xargs -n1 dirname | sort -u)
+FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test
+.PHONY: help build demo test check check-clean race fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 build: ## build bin/amends
-	$(GO) build -o bin/amends ./cmd/amends
+	$(GO) build -trimpath -o bin/amends ./cmd/amends
+
+demo: build ## a broker, three nodes and sample sagas on this machine, no download
+	bin/amends demo
 
 test: ## run all tests (needs Go and make, nothing else)
-	$(GO) test -tags $(TAGS) ./...
+	$(GOTEST) ./...
+
+check: ## exactly what CI runs before the real-Kafka suite
+	@git status --porcelain >.check-before; git diff HEAD >>.check-before
+	$(MAKE) fmt-check
+	$(MAKE) vet
+	$(MAKE) lint
+	$(MAKE) tidy
+	$(MAKE) build
+	$(MAKE) test
+	$(MAKE) race
+	$(MAKE) fuzz-seeds
+	@$(MAKE) check-clean
+
+check-clean:
+	@git status --porcelain >.check-after; git diff HEAD >>.check-after; \
+	if ! cmp -s .check-before .check-after; then \
+		echo "the checks changed the tree: commit what they generated, or ignore what they left"; \
+		git status --short; diff .check-before .check-after | head -50; rm -f .check-before .check-after; exit 1; \
+	fi; rm -f .check-before .check-after; echo "tree is clean"
+
+race: ## the packages with goroutines of their own, with the race detector (needs a C compiler)
+	$(GOTEST) -race -short $(RACE)
+
+fuzz-seeds: ## run every fuzz target on its seeds and its stored failures
+	$(GOTEST) -run '^Fuzz' ./...
+
+fuzz: ## fuzz every target for FUZZTIME (20s)
+	@set -e; for dir in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$dir/*_test.go); do \
+			echo "== $$dir $$target"; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+golden: ## rewrite the golden files; read the diff before you commit it
+	@set -e; for dir in $(GOLDEN); do \
+		if grep -qE 'datadriven\.' $$dir/*_test.go; then $(GOTEST) $$dir -rewrite; else $(GOTEST) $$dir -update; fi; \
+	done
+
+vet: ## go vet
+	$(GO) vet -tags $(TAGS) ./...
+
+lint: bin/staticcheck ## staticcheck, by the list in staticcheck.conf
+	bin/staticcheck -tags $(TAGS) ./...
+
+bin/staticcheck: tools/go.mod tools/go.sum
+	$(GO) -C tools build -o ../$@ honnef.co/go/tools/cmd/staticcheck
+	@touch $@
+
+tidy: ## go.mod is tidy; packages import only what the house allows
+	$(GO) mod tidy -diff
+	$(GOTEST) ./internal/tidy
+
+fmt: ## format all Go files
+	gofmt -s -w $$(git ls-files '*.go')
+
+fmt-check:
+	@bad=$$(git ls-files '*.go' | while read -r f; do if [ -f "$$f" ]; then gofmt -s -l "$$f"; fi; done); \
+	if [ -n "$$bad" ]; then echo "not formatted (make fmt):"; echo "$$bad"; exit 1; fi
+
+kafka-up: ## start a real Kafka on 127.0.0.1:9092 (KAFKA_PORT, NODES=3) and print KAFKA_SEEDS
+	@deploy/kafka/kafka.sh up
+
+kafka-down: ## stop the Kafka that kafka-up started
+	@deploy/kafka/kafka.sh down
+
+kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one started for it
+	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -p 1 -v -timeout 20m $(KAFKA_TEST_FLAGS) $(ON_KAFKA)
+
+nightly: ## the long run: race everywhere, fuzzing, three brokers
+	$(GO) test -tags $(TAGS) -race -count=1 -timeout 60m ./...
+	$(MAKE) fuzz FUZZTIME=5m
+	NODES=3 KAFKA_PORT=19092 $(MAKE) kafka-test
+
+bench: ## run the benchmarks
+	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+
+clean: kafka-down ## remove what the other targets made
+	rm -rf bin .kafka amends-data .check-before .check-after

@@ -27,6 +27,9 @@ func Bubble(t *testing.T, fn func(t *testing.T, c *Cluster), opts ...Option) {
 	if !tagged {
 		t.Skip("needs -tags synctests (make test passes it): without it a mutex in the Kafka client stops virtual time")
 	}
+	if realSeeds() != nil {
+		t.Skipf("%s is set: this run is about the real cluster; make test runs the bubbles", SeedsEnv)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		fn(t, newVirtual(t, opts))
 	})

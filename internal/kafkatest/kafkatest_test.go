@@ -34,7 +34,6 @@ func transactions(t *testing.T, c *Cluster) {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.TransactionalID(c.Namespace()+".txn"),
-		kgo.RequireStableFetchOffsets(),
 	)...)
 	if err != nil {
 		t.Fatal(err)
