@@ -48,13 +48,17 @@ func limitText(limited bool, text string) string {
 	return "none"
 }
 
-// setTree adds a JSON tree, unless it is empty. A tree that is not JSON is left to Compile to refuse.
+// setTree adds a JSON tree, if there is one. A tree that is not JSON becomes a string that
+// ParseDefinition refuses: only a definition made in Go can have one.
 func setTree(o *object, key string, tree []byte) {
-	if v, err := parseJSON(tree); err == nil {
-		if m, ok := v.(*object); !ok || len(m.fields) > 0 {
-			o.set(key, v)
-		}
+	if len(tree) == 0 {
+		return
 	}
+	v, err := parseJSON(tree)
+	if err != nil {
+		v = string(tree)
+	}
+	o.set(key, v)
 }
 
 func setStrings(o *object, key string, list []string) {
@@ -126,11 +130,7 @@ func (s *StepDef) canonical() *object {
 	case u != nil:
 		x := &object{}
 		x.set("call", u.Call)
-		if len(u.With) > 0 { // {} is not the default here: the default is the inputs of the do
-			if v, err := parseJSON(u.With); err == nil {
-				x.set("with", v)
-			}
-		}
+		setTree(x, "with", u.With)
 		x.set("attempt", formatDuration(u.Attempt))
 		x.set("retry", u.Retry.canonical())
 		x.set("alertAfter", limitText(u.AlertAfter > 0, formatDuration(u.AlertAfter)))

@@ -169,7 +169,7 @@ func (dec *decoder) definition(n *node) {
 	d.Deadline = dec.duration(n, "", "deadline", 0, true)
 	dec.participants(n.child("participants"))
 	dec.steps(n)
-	d.Output = dec.tree(n.child("output"), "output")
+	d.Output = notEmpty(dec.tree(n.child("output"), "output"))
 	d.Retention = RetentionDef{DefaultStateRetention, DefaultMarkerRetention}
 	if r := n.child("retention"); r != nil && dec.fields(r, "retention", "retention", retentionFields, nil) {
 		d.Retention.State = dec.duration(r, "retention", "state", DefaultStateRetention, false)
@@ -309,10 +309,16 @@ func (dec *decoder) tree(n *node, path string) []byte {
 		return nil
 	}
 	dec.treePlaces(n, path)
-	if n.isMap && len(n.entries) == 0 {
+	return appendJSON(nil, n.value())
+}
+
+// notEmpty makes {} and nothing the same, where {} is the default. It is not for undo and inquire:
+// their default is the inputs of the do.
+func notEmpty(tree []byte) []byte {
+	if string(tree) == "{}" {
 		return nil
 	}
-	return appendJSON(nil, n.value())
+	return tree
 }
 
 func (dec *decoder) treePlaces(n *node, path string) {
@@ -496,7 +502,7 @@ func (dec *decoder) step(i int, n *node, first map[string]at) {
 	dec.src.places[path+"/id"] = idAt
 	st.Kind = dec.kind(n.child("kind"), path)
 	st.Call = dec.call(n, path)
-	st.With = dec.tree(n.child("with"), path+"/with")
+	st.With = notEmpty(dec.tree(n.child("with"), path+"/with"))
 	st.Keep = dec.keep(n.child("keep"), path+"/keep")
 	st.When = dec.expression(n.child("when"), path+"/when")
 	if why := n.child("why"); why != nil {
