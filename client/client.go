@@ -1,0 +1,159 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/protocol"
+)
+
+// Config is what a Client needs.
+type Config struct {
+	// Namespace of the sagas, e.g. "pay". Required.
+	Namespace string
+
+	// Client are the options of the Kafka client: seed brokers, TLS, SASL. Required. Acknowledgement
+	// by all in-sync replicas and the partitioner are set here and cannot be changed.
+	Client []kgo.Opt
+}
+
+// Client writes to the intake of one namespace. It is safe for concurrent use.
+type Client struct {
+	topic string
+	kafka *kgo.Client
+}
+
+// New checks cfg and makes the Kafka client. It does not connect; the first call does.
+func New(cfg Config) (*Client, error) {
+	var faults []error
+	topics, err := protocol.NewTopics(cfg.Namespace)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("Namespace: %w", err))
+	}
+	if len(cfg.Client) == 0 {
+		faults = append(faults, errors.New("Client: is required; it holds at least the seed brokers"))
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("client config: %w", errors.Join(faults...))
+	}
+	opts := append(append([]kgo.Opt(nil), cfg.Client...),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+	)
+	kafka, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("client config: Client: %w", err)
+	}
+	return &Client{topic: topics.Intake, kafka: kafka}, nil
+}
+
+// Close ends the client. Calls that are under way fail.
+func (c *Client) Close() { c.kafka.Close() }
+
+// Start describes the saga to start.
+type Start struct {
+	// Type is the name of the definition. Required.
+	Type string
+	// ID is the id part of the workflow ID, usually a business id such as an order number. Empty: the
+	// definition computes it from the input. Starting the same ID twice with the same input runs once,
+	// so a Start that failed with a timeout can be repeated.
+	ID string
+	// Input is marshalled to a JSON object. Nil is an empty object.
+	Input any
+	// Version of the definition; 0 is the active one.
+	Version uint32
+	// StartID names this start; repeating it runs once even when the input differs.
+	StartID string
+	// ReplyTo is a topic for the result.
+	ReplyTo string
+	// Tags can be searched for.
+	Tags map[string]string
+	// IssuedAt defaults to the record's timestamp.
+	IssuedAt time.Time
+	// Trace is a W3C traceparent that the instance's trace links to.
+	Trace string
+}
+
+// Cancel describes the saga to cancel.
+type Cancel struct {
+	Type, ID  string        // required
+	RequestID string        // names this request, for duplicates and for the answer in the lifecycle
+	Reason    string        //
+	Actor     string        // who asked
+	Void      time.Duration // how long it forbids a start that has not come; 0 = the default
+}
+
+// The JSON form of docs/protocol.md.
+type startJSON struct {
+	Type     string            `json:"type"`
+	ID       string            `json:"id,omitempty"`
+	Version  uint32            `json:"version,omitempty"`
+	StartID  string            `json:"startId,omitempty"`
+	Input    any               `json:"input,omitempty"`
+	ReplyTo  string            `json:"replyTo,omitempty"`
+	Tags     map[string]string `json:"tags,omitempty"`
+	IssuedAt string            `json:"issuedAt,omitempty"`
+}
+
+type cancelJSON struct {
+	Kind      string `json:"kind"`
+	Type      string `json:"type"`
+	ID        string `json:"id"`
+	RequestID string `json:"requestId,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Actor     string `json:"actor,omitempty"`
+	VoidTTL   int64  `json:"voidTtlMs,omitempty"`
+}
+
+// Start asks for a new instance and returns once Kafka has the request. Whether it is accepted shows
+// in the lifecycle. A request that the intake would refuse by its form fails here, with a
+// *protocol.Error, and is not sent.
+func (c *Client) Start(ctx context.Context, s Start) error {
+	rec := startJSON{Type: s.Type, ID: s.ID, Version: s.Version, StartID: s.StartID, Input: s.Input, ReplyTo: s.ReplyTo, Tags: s.Tags}
+	if !s.IssuedAt.IsZero() {
+		rec.IssuedAt = s.IssuedAt.UTC().Format(time.RFC3339Nano)
+	}
+	var extra []kgo.RecordHeader
+	if s.Trace != "" {
+		extra = append(extra, kgo.RecordHeader{Key: protocol.HeaderTraceparent, Value: []byte(s.Trace)})
+	}
+	return c.send(ctx, "start", s.Type, s.ID, rec, extra)
+}
+
+// Cancel asks to compensate an instance, or forbids one that has not started. It returns once Kafka
+// has the request.
+func (c *Client) Cancel(ctx context.Context, r Cancel) error {
+	return c.send(ctx, "cancel", r.Type, r.ID, cancelJSON{Kind: "cancel", Type: r.Type, ID: r.ID, RequestID: r.RequestID,
+		Reason: r.Reason, Actor: r.Actor, VoidTTL: r.Void.Milliseconds()}, nil)
+}
+
+func (c *Client) send(ctx context.Context, verb, typ, id string, rec any, extra []kgo.RecordHeader) error {
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("%s %s/%s: %w", verb, typ, id, err)
+	}
+	r := &kgo.Record{
+		Topic:   c.topic,
+		Value:   value,
+		Headers: append(extra, kgo.RecordHeader{Key: protocol.HeaderContentType, Value: []byte(protocol.ContentJSON)}),
+	}
+	if id != "" {
+		r.Key = []byte(typ + "/" + id)
+	}
+	headers := make([]protocol.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		headers[i] = protocol.Header(h)
+	}
+	if _, err := protocol.DecodeIntake(r.Key, r.Value, headers); err != nil {
+		return fmt.Errorf("%s %s/%s: %w", verb, typ, id, err)
+	}
+	if err := c.kafka.ProduceSync(ctx, r).FirstErr(); err != nil {
+		return fmt.Errorf("%s %s/%s: produce to %s: %w", verb, typ, id, c.topic, err)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package client_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/client"
+	"github.com/amendsio/amends/internal/kafkatest"
+	"github.com/amendsio/amends/protocol"
+)
+
+func TestMain(m *testing.M) { kafkatest.Main(m) }
+
+func TestConfig(t *testing.T) {
+	_, err := client.New(client.Config{Namespace: "Pay"})
+	if err == nil || !strings.Contains(err.Error(), "Namespace:") || !strings.Contains(err.Error(), "Client:") {
+		t.Errorf("got %v", err)
+	}
+	_, err = client.New(client.Config{Namespace: "pay", Client: []kgo.Opt{kgo.ProducerBatchMaxBytes(-1)}})
+	if err == nil {
+		t.Error("a bad client option was accepted")
+	}
+}
+
+func TestBubbleClient(t *testing.T) { kafkatest.Bubble(t, send) }
+
+func TestClient(t *testing.T) { send(t, kafkatest.New(t)) }
+
+func send(t *testing.T, k *kafkatest.Cluster) {
+	topics, err := protocol.NewTopics(k.Namespace())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.CreateTopic(topics.Intake, 4, nil)
+	c, err := client.New(client.Config{Namespace: k.Namespace(), Client: k.Opts()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := k.Context()
+	defer cancel()
+
+	issued := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
+	order := struct {
+		Total string `json:"total"`
+	}{"9.50"}
+	if err := c.Start(ctx, client.Start{Type: "card-payment", ID: "o-1", Input: order, Version: 2, StartID: "s", ReplyTo: "r",
+		Tags: map[string]string{"k": "v"}, IssuedAt: issued, Trace: "00-x"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Cancel(ctx, client.Cancel{Type: "card-payment", ID: "o-1", RequestID: "c", Reason: "why", Actor: "ann", Void: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(ctx, client.Start{Type: "card-payment"}); err != nil {
+		t.Fatal(err)
+	}
+
+	recs := k.Consume(topics.Intake, 3)
+	var got []any
+	for _, r := range recs {
+		headers := make([]protocol.Header, len(r.Headers))
+		for i, h := range r.Headers {
+			headers[i] = protocol.Header(h)
+		}
+		if r.Key != nil && r.Partition != protocol.Partition(r.Key, 4) {
+			t.Errorf("%s is on partition %d", r.Key, r.Partition)
+		}
+		v, err := protocol.DecodeIntake(r.Key, r.Value, headers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, v)
+	}
+	for _, want := range []any{
+		&protocol.Start{Type: "card-payment", ID: "o-1", Version: 2, StartID: "s", ReplyTo: "r", Input: []byte(`{"total":"9.50"}`),
+			Tags: map[string]string{"k": "v"}, IssuedAt: issued.UnixMilli(), Trace: "00-x"},
+		&protocol.Cancel{Type: "card-payment", ID: "o-1", RequestID: "c", Reason: "why", Actor: "ann", VoidTTL: 1000},
+		&protocol.Start{Type: "card-payment", Input: []byte(`{}`)},
+	} {
+		found := false
+		for _, g := range got {
+			found = found || cmp.Equal(g, want)
+		}
+		if !found {
+			t.Errorf("%+v is not in the topic", want)
+		}
+	}
+
+	// What the intake would refuse is not sent.
+	var e *protocol.Error
+	if err := c.Start(ctx, client.Start{Type: "card payment"}); !errors.As(err, &e) || e.Field != "type" {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Start(ctx, client.Start{Type: "t", Input: []int{1}}); !errors.As(err, &e) || e.Field != "input" {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Cancel(ctx, client.Cancel{Type: "t"}); !errors.As(err, &e) || e.Field != "id" {
+		t.Errorf("got %v", err)
+	}
+}
