@@ -1,0 +1,683 @@
+package sagatest_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/sagas/sagatest"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+// defaultChecks is the number of random scenarios of each property when -rapid.checks does not say
+// otherwise: the package then takes well under a minute on two cores. A nightly run gives more.
+const defaultChecks = "600"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := os.Getenv("RAPID_CHECKS") != ""
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		if err := flag.Set("rapid.checks", defaultChecks); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// encode is the bytes of an instance, nil for none.
+func encode(inst *sagas.Instance) []byte {
+	if inst == nil {
+		return nil
+	}
+	return inst.Append(nil)
+}
+
+// settled is the instance without its counters and clocks.
+func settled(inst *sagas.Instance) []byte {
+	if inst == nil {
+		return nil
+	}
+	c := *inst
+	c.Rev, c.Seq, c.LastNow = 0, 0, 0
+	return c.Append(nil)
+}
+
+func failf(t *rapid.T, s *scenario, format string, args ...any) {
+	t.Helper()
+	t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), describe(s.trace, s.plan))
+}
+
+// P1: purity. The same (plan, state, event, now) gives byte-equal (state', effects), whether the
+// state was just computed or read back from its bytes; and the state that was given is not changed.
+func TestP01_Purity(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		var last []byte // the bytes of the previous After, taken when it was new
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			before := encode(r.Before)
+			if !bytes.Equal(before, last) {
+				failf(t, s, "Step changed the instance that it was given")
+			}
+			after, effects := encode(r.After), fmt.Sprintf("%#v", r.Effects)
+			last = after
+			again, more := sagas.Step(s.w.Plan, r.Before, r.Event, r.Now)
+			if !bytes.Equal(encode(again), after) || fmt.Sprintf("%#v", more) != effects {
+				failf(t, s, "the same call gave another answer")
+			}
+			if r.Before == nil {
+				return
+			}
+			reloaded, err := sagas.DecodeInstance(before)
+			if err != nil {
+				failf(t, s, "decode: %v", err)
+			}
+			again, more = sagas.Step(s.w.Plan, reloaded, r.Event, r.Now)
+			if !bytes.Equal(encode(again), after) || fmt.Sprintf("%#v", more) != effects {
+				failf(t, s, "the call gave another answer after a reload: %#v\ninstead of %s", more, effects)
+			}
+			if !bytes.Equal(encode(reloaded), before) {
+				failf(t, s, "Step changed the instance that it was given")
+			}
+		})
+		s.run(knobs{})
+	})
+}
+
+// P2: idempotence. Applying any Start, Reply, Cancel, Admin or Timer twice emits no second command
+// and leaves the state equal, counters aside.
+func TestP02_Idempotence(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			again, effects := sagas.Step(s.w.Plan, r.After, r.Event, r.Now)
+			for _, e := range effects {
+				if c, ok := e.(sagas.Command); ok {
+					failf(t, s, "the same event a second time emits %s %s#%d", c.Op, c.Path, c.Attempt)
+				}
+			}
+			if !bytes.Equal(settled(again), settled(r.After)) {
+				failf(t, s, "the same event a second time changes the state:\n%s", cmp.Diff(r.After, again))
+			}
+		})
+		s.run(knobs{})
+	})
+}
+
+// P5: one key, one meaning. A key never appears with two different (path, op, round) or payloads;
+// all attempts of one round share key and payload.
+func TestP05_OneKeyOneMeaning(t *testing.T) {
+	type meaning struct {
+		run     uint32
+		path    string
+		op      sagas.Op
+		round   uint32
+		payload string
+		fwd     string
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		s := newScenario(t, knobs{}, nil)
+		s.run(knobs{})
+		byKey := make(map[string]meaning)
+		keyOf := make(map[meaning]string)
+		highest := make(map[meaning]uint32)
+		for _, c := range s.w.Sent() {
+			m := meaning{run: c.Run, path: c.Path, op: c.Op, round: c.Round}
+			if want := highest[m] + 1; c.Attempt != want {
+				failf(t, s, "%s %s: attempt %d where %d is next", c.Op, c.Path, c.Attempt, want)
+			}
+			highest[m] = c.Attempt
+			if key, ok := keyOf[m]; ok && key != c.Key {
+				failf(t, s, "%s %s round %d: another key in attempt %d", c.Op, c.Path, c.Round, c.Attempt)
+			}
+			keyOf[m] = c.Key
+			if want := sagas.IdempotencyKey("test", c.WorkflowID, c.Run, c.Path, c.Op, c.Round); c.Key != want {
+				failf(t, s, "%s %s: key %s is not derived from its address", c.Op, c.Path, c.Key)
+			}
+			m.payload, m.fwd = string(c.Payload), c.ForwardKey
+			if was, ok := byKey[c.Key]; ok && was != m {
+				failf(t, s, "key %s means %+v and %+v", c.Key, was, m)
+			}
+			byKey[c.Key] = m
+		}
+		for _, c := range s.w.Sent() {
+			if c.Op == sagas.OpDo {
+				continue
+			}
+			if fwd, ok := byKey[c.ForwardKey]; !ok || fwd.op != sagas.OpDo || fwd.path != c.Path {
+				failf(t, s, "%s %s: the forward key %q is not that of its do", c.Op, c.Path, c.ForwardKey)
+			}
+		}
+	})
+}
+
+// P6: atomicity. COMPENSATED ⇒ with contract-abiding participants every executed effect is
+// reversed exactly once. And what cannot be reversed did not happen.
+func TestP06_Atomicity(t *testing.T) {
+	var ends tally
+	rapid.Check(t, func(t *rapid.T) {
+		k := knobs{noClose: true}
+		s := newScenario(t, k, nil)
+		s.run(k)
+		s.settle()
+		inst := s.w.Instance()
+		ends.add(inst)
+		if inst == nil || inst.Phase != sagas.Compensated {
+			return
+		}
+		for _, e := range s.w.Participants.Ledger() {
+			step := &s.plan.Steps[s.plan.StepIndex(e.Path)]
+			switch {
+			case step.Undo != nil && e.Executed != e.Reversed:
+				failf(t, s, "compensated, but %s was executed %d and reversed %d times", e.Path, e.Executed, e.Reversed)
+			case step.Undo == nil && (step.Kind == sagas.Pivot || step.Kind == sagas.Retriable) && e.Executed > 0:
+				failf(t, s, "compensated, but %s took effect and has no undo", e.Path)
+			}
+		}
+	})
+	ends.require(t, sagas.Compensated)
+}
+
+// P7: COMPLETED ⇒ each mandatory non-skipped step executed exactly once, and nothing was reversed.
+func TestP07_CompletedExactlyOnce(t *testing.T) {
+	var ends tally
+	rapid.Check(t, func(t *rapid.T) {
+		k := knobs{noClose: true}
+		s := newScenario(t, k, nil)
+		s.run(k)
+		s.settle()
+		inst := s.w.Instance()
+		ends.add(inst)
+		if inst == nil || inst.Phase != sagas.Completed {
+			return
+		}
+		executed, reversed := make(map[string]int), make(map[string]int)
+		for _, e := range s.w.Participants.Ledger() {
+			executed[e.Path] += e.Executed
+			reversed[e.Path] += e.Reversed
+		}
+		for i := range s.plan.Steps {
+			step := &s.plan.Steps[i]
+			if reversed[step.Path] != 0 {
+				failf(t, s, "completed, but %s was reversed", step.Path)
+			}
+			if step.Kind == sagas.Optional || inst.Steps[i].State == sagas.StepSkipped {
+				continue
+			}
+			if executed[step.Path] != 1 {
+				failf(t, s, "completed, but %s was executed %d times", step.Path, executed[step.Path])
+			}
+			if inst.Steps[i].State != sagas.StepDone {
+				failf(t, s, "completed, but %s is %s", step.Path, inst.Steps[i].State)
+			}
+		}
+		for i := range inst.Steps {
+			if st := inst.Steps[i].State; st == sagas.StepSkipped && executed[inst.Steps[i].Path] != 0 {
+				failf(t, s, "skipped, but %s was executed", inst.Steps[i].Path)
+			}
+		}
+	})
+	ends.require(t, sagas.Completed)
+}
+
+// P8: point of no return. After the pivot is DONE no undo of a step before it, ever, and none while
+// it is in flight; no give-up on it: nothing but a definite refusal leads back from a pivot that was
+// sent.
+func TestP08_PointOfNoReturn(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		k := knobs{plan: withPivot}
+		var s *scenario
+		o := (*oracle)(nil)
+		s = newScenario(t, k, func(r sagatest.Record) {
+			o.book(r)
+			pivot := o.steps[s.plan.Steps[s.plan.Pivot].Path]
+			if pivot.attempts() == 0 || pivot.refused && !pivot.executed {
+				return
+			}
+			for _, c := range commands(r) {
+				if c.Op == sagas.OpUndo {
+					failf(t, s, "undo of %s although the pivot was sent and not refused", c.Path)
+				}
+			}
+			if r.After != nil && (r.After.Phase == sagas.Compensating || r.After.Phase == sagas.Compensated) {
+				failf(t, s, "%s although the pivot was sent and not refused", r.After.Phase)
+			}
+		})
+		o = newOracle(s.plan)
+		s.run(k)
+		s.settle()
+	})
+}
+
+func withPivot(t *rapid.T) *sagas.Plan {
+	return rapid.Custom(drawPlanIn).Filter(func(p *sagas.Plan) bool { return p.Pivot >= 0 }).Draw(t, "plan")
+}
+
+func drawPlanIn(t *rapid.T) *sagas.Plan { return drawPlan(t) }
+
+// P9: order. undo(a) is emitted only when every debtor that depends on a is out of debt. A debtor
+// that is still in flight drains first: its attempt may answer until its deadline, 30 s at most.
+// So does a itself.
+func TestP09_OrderOfCompensation(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		var o *oracle
+		var drainSince sagas.Time
+		open := make(map[string]sagas.Command) // latest do of a step that nobody has answered
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			if rep, ok := r.Event.(sagas.Reply); ok {
+				o.reply(rep)
+				if c, sent := open[rep.Path]; sent && rep.Run == 1 && rep.Outcome != sagas.OutcomeProgress && rep.Outcome != sagas.OutcomeRunning {
+					definite := rep.Outcome == sagas.OutcomeOK || rep.Outcome == sagas.OutcomeRejected || rep.Outcome == sagas.OutcomeExecuted || rep.Outcome == sagas.OutcomeNotExecuted
+					if rep.Op == sagas.OpDo && rep.Attempt == c.Attempt || definite && rep.Op != sagas.OpUndo {
+						delete(open, rep.Path)
+					}
+				}
+			}
+			if r.After == nil {
+				return
+			}
+			now := r.After.LastNow
+			if r.After.Phase == sagas.Compensating && (r.Before == nil || r.Before.Phase == sagas.Running) {
+				drainSince = now
+			}
+			for _, c := range commands(r) {
+				switch c.Op {
+				case sagas.OpDo:
+					open[c.Path] = c
+				case sagas.OpUndo:
+					for _, d := range dependents(s.plan, s.plan.StepIndex(c.Path)) {
+						step := &s.plan.Steps[d]
+						if step.Undo != nil && o.steps[step.Path].mayOwe() {
+							failf(t, s, "undo of %s before %s, which depends on it, is out of debt", c.Path, step.Path)
+						}
+					}
+					for _, d := range append(dependents(s.plan, s.plan.StepIndex(c.Path)), s.plan.StepIndex(c.Path)) {
+						path := s.plan.Steps[d].Path
+						if do, sent := open[path]; sent && now < min(do.Deadline, drainSince+30_000) {
+							failf(t, s, "undo of %s while %s#%d may still answer", c.Path, path, do.Attempt)
+						}
+					}
+				}
+				o.command(c)
+			}
+		})
+		o = newOracle(s.plan)
+		s.run(knobs{})
+		s.settle()
+	})
+}
+
+// P10: no forgotten debt. In every reachable state an emitted `do` without a definite no-effect is a
+// step in a forward state, or OWED and on its way back, or listed as residue.
+func TestP10_NoForgottenDebt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		var o *oracle
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			o.book(r)
+			if r.After == nil || len(r.After.Steps) == 0 {
+				return
+			}
+			for i := range s.plan.Steps {
+				plan, step := &s.plan.Steps[i], &r.After.Steps[i]
+				if plan.Undo == nil {
+					continue
+				}
+				a := o.steps[plan.Path]
+				if a.attempts() > 0 && step.Round == 0 {
+					failf(t, s, "%s was sent, but the instance does not know", plan.Path)
+				}
+				if !a.debt() {
+					continue
+				}
+				if problem := forgotten(r.After, step); problem != "" {
+					failf(t, s, "%s may have an effect, but %s", plan.Path, problem)
+				}
+			}
+		})
+		o = newOracle(s.plan)
+		s.run(knobs{})
+		s.settle()
+	})
+}
+
+// forgotten says what is wrong with a step that is in debt, "" = it is on the books.
+func forgotten(inst *sagas.Instance, step *sagas.StepState) string {
+	listed := slices.ContainsFunc(inst.Attention, func(a sagas.Attention) bool { return a.Path == step.Path })
+	forward := false
+	switch step.State {
+	case sagas.StepPending, sagas.StepBackoff, sagas.StepInquiring, sagas.StepDone, sagas.StepFailed, sagas.StepUnknown:
+		forward = true
+	}
+	backward := false
+	switch step.Undo {
+	case sagas.UndoOwed, sagas.UndoPending, sagas.UndoBackoff, sagas.UndoInquiring, sagas.UndoStopped:
+		backward = true
+	}
+	switch inst.Phase {
+	case sagas.Running, sagas.Finishing, sagas.Completed:
+		if !forward && !listed {
+			return "it is " + step.State.String()
+		}
+	case sagas.Compensating:
+		settling := step.State == sagas.StepPending || step.State == sagas.StepInquiring
+		if !backward && !settling && !listed {
+			return fmt.Sprintf("the saga compensates and it is %s %s", step.State, step.Undo)
+		}
+	case sagas.Compensated:
+		if !listed {
+			return "the saga is compensated"
+		}
+	case sagas.Closed:
+		if !slices.Contains(inst.Residue, step.Path) {
+			return "the saga is closed and does not list it as residue"
+		}
+	}
+	return ""
+}
+
+// P11: a step that was REFUSED after exactly one attempt is never undone; a step that was never sent
+// is never undone.
+func TestP11_NothingToUndo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		var o *oracle
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			o.book(r)
+			for _, c := range commands(r) {
+				if c.Op != sagas.OpUndo {
+					continue
+				}
+				switch a := o.steps[c.Path]; {
+				case a.attempts() == 0:
+					failf(t, s, "undo of %s, which was never sent", c.Path)
+				case a.refused && a.onlyOne && !a.executed:
+					failf(t, s, "undo of %s, whose only attempt was refused", c.Path)
+				}
+			}
+		})
+		o = newOracle(s.plan)
+		s.run(knobs{})
+		s.settle()
+	})
+}
+
+// P12: liveness. With fair timers and participants that eventually answer, every instance reaches a
+// terminal phase or attention; an active state always has an armed timer, an in-flight command, an
+// open wait or attention. (Every wait and every command in flight has a timer, so the timer is what
+// this asks for. The saga's own deadline does not count.)
+func TestP12_Liveness(t *testing.T) {
+	var ends tally
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			if r.After == nil || !r.After.Phase.Active() || len(r.After.Attention) > 0 {
+				return
+			}
+			for i := range r.After.Steps {
+				if r.After.Steps[i].Timer.Due != 0 {
+					return
+				}
+			}
+			failf(t, s, "active, and nothing will ever move it")
+		})
+		s.run(knobs{})
+		s.settle()
+		inst := s.w.Instance()
+		ends.add(inst)
+		if !sagatest.Terminal(inst) && len(inst.Attention) == 0 {
+			failf(t, s, "everybody answered and it is still %s", inst.Phase)
+		}
+	})
+	ends.require(t, sagas.Completed, sagas.Compensated, sagas.Closed)
+}
+
+// P13: a stale timer, an old attempt (non-definite), a wrong run, an unknown path: the state is
+// unchanged.
+func TestP13_StaleEventsChangeNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			inst := r.After
+			if inst == nil || len(inst.Steps) == 0 {
+				return
+			}
+			var events []sagas.Event
+			for i := range inst.Steps {
+				step := &inst.Steps[i]
+				for _, op := range []sagas.Op{sagas.OpDo, sagas.OpUndo, sagas.OpInquire} {
+					for _, outcome := range []sagas.Outcome{sagas.OutcomeOK, sagas.OutcomeRejected, sagas.OutcomeFailedRetriable, sagas.OutcomeFailedFatal, sagas.OutcomeProgress} {
+						events = append(events, sagas.Reply{Address: sagas.Address{Run: inst.Run + 1, Path: step.Path, Op: op, Round: 1, Attempt: 1}, Outcome: outcome})
+					}
+				}
+				for attempt := uint32(1); attempt < step.Attempts; attempt++ {
+					for _, outcome := range []sagas.Outcome{sagas.OutcomeFailedRetriable, sagas.OutcomeProgress} {
+						events = append(events, sagas.Reply{Address: sagas.Address{Run: inst.Run, Path: step.Path, Op: sagas.OpDo, Round: step.Round, Attempt: attempt}, Outcome: outcome, RetryAfter: 1000})
+					}
+				}
+				for attempt := uint32(1); attempt < step.UndoAttempts; attempt++ {
+					for _, outcome := range []sagas.Outcome{sagas.OutcomeFailedRetriable, sagas.OutcomeProgress} {
+						events = append(events, sagas.Reply{Address: sagas.Address{Run: inst.Run, Path: step.Path, Op: sagas.OpUndo, Round: step.UndoRound, Attempt: attempt}, Outcome: outcome})
+					}
+				}
+			}
+			events = append(events, sagas.Reply{Address: sagas.Address{Run: inst.Run, Path: "nowhere", Op: sagas.OpDo, Round: 1, Attempt: 1}, Outcome: sagas.OutcomeOK})
+			if due := inst.NextDue(); due == 0 || due > inst.LastNow {
+				events = append(events, sagas.Timers{})
+			}
+			before := encode(inst)
+			for _, ev := range events {
+				after, effects := sagas.Step(s.w.Plan, inst, ev, inst.LastNow)
+				if !bytes.Equal(encode(after), before) {
+					failf(t, s, "a stale event changes the state: %#v\n%s", ev, cmp.Diff(inst, after))
+				}
+				for _, e := range effects {
+					switch e.(type) {
+					case sagas.Command, sagas.Lifecycle, sagas.Result:
+						failf(t, s, "a stale event has an effect: %#v\n%#v", ev, e)
+					}
+				}
+			}
+			// A timer that comes early leaves every timer that is not due alone.
+			if due := inst.NextDue(); due > inst.LastNow+1 {
+				after, _ := sagas.Step(s.w.Plan, inst, sagas.Timers{}, due-1)
+				if !bytes.Equal(encode(after), before) {
+					failf(t, s, "a timer fired before it was due")
+				}
+			}
+		})
+		s.run(knobs{})
+	})
+}
+
+// P18: budgets. attempts, within, deadline and keyWindow are never exceeded by an automatic command.
+func TestP18_Budgets(t *testing.T) {
+	type series struct {
+		first sagas.Time
+		count uint32
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		dos, undos := make(map[string]series), make(map[string]series)
+		var started sagas.Time
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			if r.After == nil {
+				return
+			}
+			if r.Before == nil {
+				started = r.After.LastNow
+			}
+			now := r.After.LastNow
+			for _, c := range commands(r) {
+				step := &s.plan.Steps[s.plan.StepIndex(c.Path)]
+				switch c.Op {
+				case sagas.OpDo:
+					n := dos[c.Path]
+					if n.count == 0 {
+						n.first = now
+					}
+					n.count++
+					dos[c.Path] = n
+					since := sagatest.Duration(now - n.first)
+					if limit := step.Retry.Attempts; limit > 0 && n.count > limit && step.Kind != sagas.Retriable {
+						failf(t, s, "%s: attempt %d of %d", c.Path, n.count, limit)
+					}
+					if step.Within > 0 && since > step.Within && step.Kind != sagas.Retriable {
+						failf(t, s, "%s: attempt %d comes %v after the first, within is %v", c.Path, n.count, since, step.Within)
+					}
+					if step.KeyWindow > 0 && since > step.KeyWindow {
+						failf(t, s, "%s: attempt %d comes %v after the first, the key window is %v", c.Path, n.count, since, step.KeyWindow)
+					}
+					if c.Deadline != 0 && c.Deadline > now+sagas.Time(step.Attempt.Milliseconds()) {
+						failf(t, s, "%s: the deadline is later than the attempt lasts", c.Path)
+					}
+					if r.After.Phase == sagas.Compensating {
+						failf(t, s, "%s: a do while the saga compensates", c.Path)
+					}
+					pivotSent := s.plan.Pivot >= 0 && r.Before != nil && len(r.Before.Steps) > 0 && r.Before.Steps[s.plan.Pivot].Round > 0
+					if s.plan.Deadline > 0 && !pivotSent && now >= started+sagas.Time(s.plan.Deadline.Milliseconds()) {
+						failf(t, s, "%s: a do after the deadline of the saga", c.Path)
+					}
+				case sagas.OpUndo:
+					id := fmt.Sprintf("%s/%d", c.Path, c.Round)
+					n := undos[id]
+					if n.count == 0 {
+						n.first = now
+					}
+					n.count++
+					undos[id] = n
+					if since := sagatest.Duration(now - n.first); step.KeyWindow > 0 && since > step.KeyWindow && step.Inquire == nil {
+						failf(t, s, "%s: undo attempt %d comes %v after the first, the key window is %v", c.Path, n.count, since, step.KeyWindow)
+					}
+				}
+			}
+		})
+		s.run(knobs{})
+		s.settle()
+	})
+}
+
+// P21: codec. decode(encode(s)) = s for every reachable state; a record of a later format is
+// refused; damage is refused and never panics.
+func TestP21_Codec(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			if r.After == nil {
+				return
+			}
+			b := encode(r.After)
+			back, err := sagas.DecodeInstance(b)
+			if err != nil {
+				failf(t, s, "decode: %v", err)
+			}
+			if diff := cmp.Diff(r.After, back, cmpopts.EquateEmpty()); diff != "" {
+				failf(t, s, "another instance comes back:\n%s", diff)
+			}
+			if !bytes.Equal(encode(back), b) {
+				failf(t, s, "other bytes come back")
+			}
+			sum, err := sagas.Summarise(b)
+			if err != nil {
+				failf(t, s, "summarise: %v", err)
+			}
+			want := sagas.Summary{
+				WorkflowID: back.WorkflowID, Type: back.Type, Version: back.Version, Run: back.Run, Phase: back.Phase, Attention: back.NeedsAttention(),
+				Due: back.NextDue(), StartedAt: back.StartedAt, UpdatedAt: back.LastNow, Rev: back.Rev,
+			}
+			if sum != want {
+				failf(t, s, "summary: %s", cmp.Diff(want, sum))
+			}
+		})
+		s.run(knobs{})
+		inst := s.w.Instance()
+		if inst == nil {
+			return
+		}
+		b := encode(inst)
+		newer := slices.Clone(b)
+		newer[0]++
+		if _, err := sagas.DecodeInstance(newer); !errors.Is(err, sagas.ErrNewerFormat) {
+			failf(t, s, "a newer format: %v", err)
+		}
+		if _, err := sagas.Summarise(newer); !errors.Is(err, sagas.ErrNewerFormat) {
+			failf(t, s, "a newer format: %v", err)
+		}
+		if _, err := sagas.DecodeInstance(append(slices.Clone(b), 0)); !errors.Is(err, sagas.ErrCorrupt) {
+			failf(t, s, "a trailing byte: %v", err)
+		}
+		if _, err := sagas.DecodeInstance(b[:rapid.IntRange(0, len(b)-1).Draw(t, "cut")]); !errors.Is(err, sagas.ErrCorrupt) {
+			failf(t, s, "a cut record: %v", err)
+		}
+		damaged := slices.Clone(b)
+		damaged[rapid.IntRange(1, len(b)-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "bits"))
+		if odd, err := sagas.DecodeInstance(damaged); err == nil {
+			odd.Append(nil) // must not panic
+		}
+	})
+}
+
+// P23, in part: the lifecycle seq of a workflow ID is gapless.
+func TestP23_LifecycleSeqIsGapless(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		var last uint64
+		s = newScenario(t, knobs{}, func(r sagatest.Record) {
+			for _, e := range r.Effects {
+				l, ok := e.(sagas.Lifecycle)
+				if !ok {
+					continue
+				}
+				if r.Before == nil && r.After == nil {
+					continue // a rejected start of a workflow ID that has no record
+				}
+				if l.Seq != last+1 {
+					failf(t, s, "%s has seq %d after %d", l.Kind, l.Seq, last)
+				}
+				last = l.Seq
+			}
+			if r.After == nil {
+				last = 0
+			} else if r.After.Seq != last {
+				failf(t, s, "the instance says seq %d, the facts %d", r.After.Seq, last)
+			}
+		})
+		s.run(knobs{})
+	})
+}
+
+// tally counts how scenarios ended, so that a property about an end cannot pass because no scenario
+// came to it.
+type tally map[sagas.Phase]int
+
+func (c *tally) add(inst *sagas.Instance) {
+	if *c == nil {
+		*c = make(tally)
+	}
+	if inst != nil {
+		(*c)[inst.Phase]++
+	}
+}
+
+// require is only asked of runs that are long enough to be sure of it.
+func (c tally) require(t *testing.T, phases ...sagas.Phase) {
+	t.Helper()
+	total := 0
+	for _, n := range c {
+		total += n
+	}
+	t.Logf("ends: %v", map[sagas.Phase]int(c))
+	for _, p := range phases {
+		if total >= 300 && c[p] == 0 {
+			t.Errorf("no scenario ended %s", p)
+		}
+	}
+}
