@@ -146,7 +146,7 @@ func (m *machine) sendDo(i int, key Key) {
 // attemptEnd is when an attempt that begins, or gives a sign of life, now has to be answered.
 func (m *machine) attemptEnd(i int) Time {
 	due := after(m.now, orDefault(m.p.Steps[i].Attempt, DefaultAttempt))
-	if end := m.withinEnd(i); end > m.now {
+	if end := m.withinEnd(i); end > 0 && (end > m.now || m.inst.Steps[i].Kind != Retriable) {
 		due = min(due, end)
 	}
 	return due

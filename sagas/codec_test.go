@@ -1,0 +1,188 @@
+package sagas
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestCodecRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		inst := drawInstance(t)
+		enc := inst.Append(nil)
+		if again := inst.Append([]byte("x")); !bytes.Equal(again[1:], enc) || again[0] != 'x' {
+			t.Fatal("Append is not deterministic, or does not append")
+		}
+		dec, err := DecodeInstance(enc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(dec, inst) {
+			t.Fatalf("decode(encode(s)) differs:\n%+v\n%+v", inst, dec)
+		}
+		sum, err := Summarise(enc)
+		want := Summary{
+			WorkflowID: inst.WorkflowID, Type: inst.Type, Version: inst.Version, Run: inst.Run, Phase: inst.Phase,
+			Attention: inst.NeedsAttention(), Due: inst.NextDue(), StartedAt: inst.StartedAt, UpdatedAt: inst.LastNow, Rev: inst.Rev,
+		}
+		if err != nil || sum != want {
+			t.Fatalf("summary %+v, want %+v (%v)", sum, want, err)
+		}
+		if _, err := DecodeInstance(append(enc, 0)); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("a trailing byte: %v", err)
+		}
+		cut := rapid.IntRange(0, len(enc)-1).Draw(t, "cut")
+		if _, err := DecodeInstance(enc[:cut]); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+	})
+}
+
+func TestCodecRefuses(t *testing.T) {
+	good := func() []byte {
+		inst, _ := Step(planOf("a"), nil, startEvent(), epoch)
+		return inst.Append(nil)
+	}
+	newer := good()
+	newer[0]++
+	for _, f := range []func([]byte) error{
+		func(b []byte) error { _, err := DecodeInstance(b); return err },
+		func(b []byte) error { _, err := Summarise(b); return err },
+	} {
+		if err := f(newer); !errors.Is(err, ErrNewerFormat) {
+			t.Errorf("a newer format: %v", err)
+		}
+		if err := f(append(good(), make([]byte, MaxRecordBytes)...)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("over the limit: %v", err)
+		}
+		if err := f(nil); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("empty: %v", err)
+		}
+	}
+}
+
+func TestDecodeKeepsNoReference(t *testing.T) {
+	inst, _ := Step(planOf("a"), nil, startEvent(), epoch)
+	b := inst.Append(nil)
+	dec, err := DecodeInstance(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b)
+	if !reflect.DeepEqual(dec, inst) {
+		t.Fatal("the instance changed with the buffer")
+	}
+}
+
+func FuzzDecodeInstance(f *testing.F) {
+	w := newWorld(f, planOf("a", "b"))
+	seed := func() { f.Add(w.inst.Append(nil)) }
+	w.start()
+	seed()
+	w.reply("a", OutcomeProgress, handle(`{"h":1}`))
+	w.reply("a", OutcomeOK)
+	seed()
+	w.reply("a", OutcomeRejected)
+	w.send(Cancel{RequestID: "c"})
+	seed()
+	w.send(Admin{Action: AdminClose, Operator: "op"})
+	seed()
+	w.after(DefaultStateRetention)
+	seed()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		inst, err := DecodeInstance(b)
+		sum, serr := Summarise(b)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) {
+				t.Fatalf("unclassed error: %v", err)
+			}
+			return
+		}
+		if serr != nil || sum.WorkflowID != inst.WorkflowID || sum.Due != inst.NextDue() {
+			t.Fatalf("the head says %+v (%v), the record %+v", sum, serr, inst)
+		}
+		if again := inst.Append(nil); !bytes.Equal(again, b) {
+			t.Fatalf("two encodings of one instance:\n%x\n%x", b, again)
+		}
+		// whatever can be decoded can be stepped and shown
+		inst.View(nil)
+		for _, ev := range []Event{Timers{}, Cancel{RequestID: "x"}, startEvent(), DefLoaded{}, Admin{Action: AdminClose}} {
+			Step(nil, inst, ev, inst.LastNow+1)
+		}
+	})
+}
+
+func drawInstance(t *rapid.T) *Instance {
+	text := rapid.StringN(0, 12, -1)
+	blob := rapid.Custom(func(t *rapid.T) []byte {
+		b := rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "bytes")
+		if len(b) == 0 {
+			return nil
+		}
+		return b
+	})
+	moment := rapid.Custom(func(t *rapid.T) Time {
+		return Time(rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(int64(epoch)-1000, int64(epoch)+1e9), rapid.Int64Range(0, int64(maxTime))).Draw(t, "time"))
+	})
+	n32 := rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32Range(0, 5), rapid.Uint32())
+	flag := rapid.Bool()
+	inst := &Instance{
+		WorkflowID: text.Draw(t, "wid"), Type: text.Draw(t, "type"), Version: n32.Draw(t, "version"), Run: n32.Draw(t, "run"),
+		Phase: Phase(rapid.IntRange(1, int(Marker)).Draw(t, "phase")), Ended: Phase(rapid.IntRange(0, int(Marker)).Draw(t, "ended")),
+		Rev: rapid.Uint64().Draw(t, "rev"), Seq: rapid.Uint64().Draw(t, "seq"),
+		StartID: text.Draw(t, "startID"), Input: blob.Draw(t, "input"), ReplyTo: text.Draw(t, "replyTo"),
+		Answered: Phase(rapid.IntRange(0, int(Marker)).Draw(t, "answered")), Trace: text.Draw(t, "trace"),
+		IssuedAt: moment.Draw(t, "issued"), StartedAt: moment.Draw(t, "started"), LastNow: moment.Draw(t, "last"),
+		EndedAt: moment.Draw(t, "ended"), Deadline: moment.Draw(t, "deadline"), Expires: moment.Draw(t, "expires"),
+		MarkerTTL: int64(moment.Draw(t, "ttl")), CancelRequested: flag.Draw(t, "cancel"), DeadlineHit: flag.Draw(t, "hit"),
+		Output: blob.Draw(t, "output"),
+	}
+	if flag.Draw(t, "prefix") {
+		inst.WorkflowID = inst.Type + "/" + inst.WorkflowID
+	}
+	if flag.Draw(t, "hasDigest") {
+		inst.Digest, inst.InputHash = Digest{1, 2, 3}, [32]byte{4, 5}
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "tags") {
+		inst.Tags = append(inst.Tags, KV{text.Draw(t, "k"), text.Draw(t, "v")})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "cancels") {
+		inst.Cancels = append(inst.Cancels, CancelRequest{text.Draw(t, "id"), flag.Draw(t, "pending")})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "attention") {
+		inst.Attention = append(inst.Attention, Attention{text.Draw(t, "path"), Reason(text.Draw(t, "reason")), moment.Draw(t, "since"), text.Draw(t, "text")})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "residue") {
+		inst.Residue = append(inst.Residue, text.Draw(t, "path"))
+	}
+	if flag.Draw(t, "hasCause") {
+		inst.Cause = Cause{CauseKind(rapid.IntRange(1, 4).Draw(t, "cause")), text.Draw(t, "path"), text.Draw(t, "code"), text.Draw(t, "message")}
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "steps") {
+		s := StepState{
+			Path: text.Draw(t, "path"), Kind: StepKind(rapid.IntRange(1, 5).Draw(t, "kind")),
+			State: StepStatus(rapid.IntRange(1, int(StepAbandoned)).Draw(t, "state")), Undo: UndoStatus(rapid.IntRange(0, int(UndoWaived)).Draw(t, "undo")),
+			Stuck: flag.Draw(t, "stuck"), SeenDone: flag.Draw(t, "seen"), Phantom: flag.Draw(t, "phantom"),
+			Round: n32.Draw(t, "round"), Attempts: n32.Draw(t, "attempts"), Asked: n32.Draw(t, "asked"), AskBase: n32.Draw(t, "base"),
+			UndoRound: n32.Draw(t, "uround"), UndoAttempts: n32.Draw(t, "uattempts"),
+			FirstSent: moment.Draw(t, "first"), AskedAt: moment.Draw(t, "asked"), UndoSent: moment.Draw(t, "usent"), Gen: n32.Draw(t, "gen"),
+			Alert: moment.Draw(t, "alert"), Code: text.Draw(t, "code"), Message: text.Draw(t, "message"),
+			Payload: blob.Draw(t, "payload"), Question: blob.Draw(t, "question"), Output: blob.Draw(t, "output"),
+		}
+		if flag.Draw(t, "timer") {
+			s.Timer = Timer{TimerKind(rapid.IntRange(1, 2).Draw(t, "tkind")), Op(rapid.IntRange(1, 3).Draw(t, "op")),
+				n32.Draw(t, "tround"), n32.Draw(t, "tattempt"), n32.Draw(t, "tgen"), moment.Draw(t, "due")}
+		}
+		if flag.Draw(t, "record") {
+			s.Record = UndoRecord{text.Draw(t, "participant"), text.Draw(t, "command"), text.Draw(t, "topic"), Key{1}, blob.Draw(t, "payload")}
+			if flag.Draw(t, "shared") {
+				s.Record.Payload = s.Payload
+			}
+		}
+		inst.Steps = append(inst.Steps, s)
+	}
+	return inst
+}
