@@ -17,7 +17,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // golden compares with a file, or rewrites it.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
-	if *update {
+	rewrite := flag.Lookup("rewrite") // of the scripts in this package, when there are any
+	if *update || rewrite != nil && rewrite.Value.String() == "true" {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,76 @@
+package sagas
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// docs/definition.md is the reference of the format: its example is the example, its tables have
+// every field, and its defaults are those of the code.
+func TestDefinitionPage(t *testing.T) {
+	b, err := os.ReadFile("../docs/definition.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	_, rest, _ := strings.Cut(page, "```yaml\n")
+	example, _, ok := strings.Cut(rest, "```\n")
+	if !ok {
+		t.Fatal("no example")
+	}
+	if _, err := ParseDefinition("docs/definition.md", []byte(example)); err != nil {
+		t.Errorf("the example does not parse: %v", err)
+	}
+	file, err := os.ReadFile("../examples/card-payment/saga.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if example != string(file) {
+		t.Error("the example differs from examples/card-payment/saga.yaml")
+	}
+	for _, fields := range [][]string{definitionFields, participantFields, stepFields, retryFields, undoFields, inquireFields, inputFields} {
+		for _, f := range fields {
+			if f != "retention" && !strings.Contains(page, "| `"+f+"` |") {
+				t.Errorf("field %s is not in a table", f)
+			}
+		}
+	}
+	for row, def := range map[string]string{
+		"attempt": formatDuration(DefaultAttempt), "within": formatDuration(DefaultWithin), "backoff": formatDuration(DefaultBackoff),
+		"max": formatDuration(DefaultBackoffMax), "factor": fmt.Sprint(DefaultFactor), "jitter": fmt.Sprint(DefaultJitter),
+		"every": formatDuration(DefaultInquireEvery), "for": formatDuration(DefaultInquireFor),
+		"retention.state": formatDuration(DefaultStateRetention), "retention.marker": formatDuration(DefaultMarkerRetention),
+	} {
+		if !strings.Contains(page, "| `"+row+"` | `"+def+"`") {
+			t.Errorf("the default of %s is not %s", row, def)
+		}
+	}
+	for _, def := range []string{formatDuration(DefaultUndoAlert), formatDuration(DefaultRetriableAlert) + "` for retriable"} {
+		if !strings.Contains(page, "| `alertAfter` | `"+def) {
+			t.Errorf("the default of alertAfter is not %s", def)
+		}
+	}
+	for _, limit := range []string{
+		fmt.Sprintf("%d bytes per expression", MaxExprBytes), fmt.Sprintf("cost %d per evaluation", MaxExprCost),
+		fmt.Sprintf("%d MiB and %d levels per value", MaxValueBytes>>20, MaxValueDepth), fmt.Sprintf("%d KiB per definition", MaxDefinitionBytes>>10),
+		fmt.Sprintf("at most %d |", MaxSteps),
+	} {
+		if !strings.Contains(page, limit) {
+			t.Errorf("the page does not say %q", limit)
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| (SG\d\d) \| (reserved)?`).FindAllStringSubmatch(page, -1) {
+		if code, reserved := m[1], m[2] != ""; reserved == slices.Contains(implemented, code) {
+			t.Errorf("%s: reserved %v, implemented %v", code, reserved, !reserved)
+		}
+	}
+	for _, code := range implemented {
+		if !strings.Contains(page, "| "+code+" |") {
+			t.Errorf("%s is not in the table", code)
+		}
+	}
+}
