@@ -37,8 +37,7 @@ type Config struct {
 	FS vfs.FS
 
 	// Advertise is the host:port at which other processes reach the HTTP API of this one. Default:
-	// "localhost:0", which tells that there is none: queries for instances of this process then fail
-	// elsewhere with SG202.
+	// none; queries for instances of this process then fail elsewhere with SG202.
 	Advertise string
 
 	// InstanceID names this process in the group, for static membership: a restart within the
@@ -103,9 +102,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
-	}
-	if c.Advertise == "" {
-		c.Advertise = "localhost:0"
 	}
 	return c
 }

@@ -102,7 +102,9 @@ func newMetrics() *metrics {
 func (m *metrics) hooks(tallies func(task int32) *tally) topology.Hooks {
 	return topology.Hooks{
 		TaskState: func(_ int32, from, to topology.TaskState, _ string) {
-			m.taskStates.WithLabelValues(from.String()).Dec()
+			if from != topology.TaskCreated { // nobody is told when a task comes into being
+				m.taskStates.WithLabelValues(from.String()).Dec()
+			}
 			m.taskStates.WithLabelValues(to.String()).Inc()
 		},
 		Cycle: func(s topology.CycleStats) {

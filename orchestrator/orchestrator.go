@@ -16,9 +16,6 @@ import (
 	"github.com/amendsio/amends/topology"
 )
 
-// noAddress is the address of a process without an API.
-const noAddress = "localhost:0"
-
 // Orchestrator is one process of a namespace. Make it with New, run it once with Run; the other
 // methods may be called from any goroutine, before, during and after.
 type Orchestrator struct {
@@ -123,10 +120,12 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 func (o *Orchestrator) newProcessor(task int32) topology.Processor {
 	counts := o.tally(task)
 	counts.drop() // what a former owner of the task here left undecided
+	again := func() { o.worker.Load().Wake(task) }
+	again() // definitions may have come while nobody ran this task
 	return &processor{
 		cfg: o.cfg, topics: o.topics, group: protocol.Group(o.cfg.Namespace), partitions: o.layout.partitions,
 		definitions: o.definitions, counts: counts,
-		again: func() { o.worker.Load().Wake(task) },
+		again: again,
 	}
 }
 

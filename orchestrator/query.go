@@ -96,7 +96,7 @@ func (o *Orchestrator) Get(ctx context.Context, workflowID string) (sagas.View, 
 		return inst.View(o.definitions.current.Load().plan(inst.DefinitionRef())), nil
 	}
 	address, self, err := w.Owner(ctx, task)
-	if err != nil || self || address == "" || address == noAddress {
+	if err != nil || self || address == "" {
 		return sagas.View{}, movingError(err) // self: it is being restored here
 	}
 	return sagas.View{}, &MovedError{Address: address}
@@ -245,7 +245,7 @@ func (o *Orchestrator) Owners(ctx context.Context) ([]string, error) {
 			continue
 		}
 		address, self, err := w.Owner(ctx, task)
-		if err != nil || self || address == "" || address == noAddress {
+		if err != nil || self || address == "" {
 			return nil, movingError(err)
 		}
 		addresses = append(addresses, address)

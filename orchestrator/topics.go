@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -37,7 +38,7 @@ func ensureNamespace(ctx context.Context, adm *kadm.Client, cfg Config, t protoc
 	}); err != nil {
 		return layout{}, err
 	}
-	if have, err = listTopics(ctx, adm, all); err != nil {
+	if have, err = awaitTopics(ctx, adm, all); err != nil {
 		return layout{}, err
 	}
 	if err := checkCounts(cfg, t, have); err != nil {
@@ -57,13 +58,17 @@ func ensureCommands(ctx context.Context, adm *kadm.Client, cfg Config, topics []
 	if err != nil {
 		return err
 	}
-	return ensureTopics(ctx, adm, cfg, have, func(rf int16) []protocol.TopicPlan {
+	err = ensureTopics(ctx, adm, cfg, have, func(rf int16) []protocol.TopicPlan {
 		plans := make([]protocol.TopicPlan, len(topics))
 		for i, name := range topics {
 			plans[i] = protocol.CommandTopicPlan(name, partitions, rf)
 		}
 		return plans
 	})
+	if err == nil {
+		_, err = awaitTopics(ctx, adm, topics)
+	}
+	return err
 }
 
 // planLayout sizes the topics that are missing after those that exist.
@@ -110,6 +115,31 @@ func listTopics(ctx context.Context, adm *kadm.Client, topics []string) (map[str
 		}
 	}
 	return have, nil
+}
+
+// topicPatience is how long a new topic may take to be known to the broker that is asked.
+const topicPatience = 30 * time.Second
+
+// awaitTopics describes topics that exist, as soon as metadata shows all of them: a topic that was
+// just created may not be known everywhere yet.
+func awaitTopics(ctx context.Context, adm *kadm.Client, topics []string) (map[string]topicShape, error) {
+	ctx, cancel := context.WithTimeout(ctx, topicPatience)
+	defer cancel()
+	for {
+		have, err := listTopics(ctx, adm, topics)
+		if err != nil {
+			return nil, err
+		}
+		if len(have) == len(topics) {
+			return have, nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			missing := slices.DeleteFunc(slices.Clone(topics), func(t string) bool { _, ok := have[t]; return ok })
+			return nil, unreachable(fmt.Sprintf("see topics %v, which were created", missing), ctx.Err())
+		}
+	}
 }
 
 // ensureTopics creates those of the planned topics that are not in have.

@@ -1,0 +1,257 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/sagas"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// engine is one process of a namespace of two tasks.
+type engine struct {
+	have   map[string]sagas.View
+	tasks  []int32
+	peers  []string // addresses of the other owners
+	moving bool
+	ready  error
+	live   error
+}
+
+func (e *engine) Get(_ context.Context, wid string) (sagas.View, error) {
+	if e.moving {
+		return sagas.View{}, movingError("moving")
+	}
+	if v, ok := e.have[wid]; ok {
+		return v, nil
+	}
+	if len(e.peers) > 0 && strings.HasPrefix(wid, "far/") {
+		return sagas.View{}, &orchestrator.MovedError{Address: e.peers[0]}
+	}
+	return sagas.View{}, &orchestrator.Error{Code: orchestrator.CodeNotFound, Class: orchestrator.ErrNotFound, Cause: "no instance"}
+}
+
+func (e *engine) List(f orchestrator.Filter) (orchestrator.Page, error) {
+	p := orchestrator.Page{Tasks: e.tasks}
+	for wid, v := range e.have {
+		if wid > f.Cursor {
+			p.Instances = append(p.Instances, orchestrator.Row{WorkflowID: wid, Status: v.Status})
+		}
+	}
+	return orchestrator.MergePages(f.Limit, p), nil
+}
+
+func (e *engine) Owners(context.Context) ([]string, error) {
+	if e.moving {
+		return nil, movingError("moving")
+	}
+	return e.peers, nil
+}
+
+func (e *engine) Complete(p orchestrator.Page) bool          { return len(p.Tasks) == 2 }
+func (e *engine) Definitions() []orchestrator.DefinitionInfo { return nil }
+func (e *engine) Ready() error                               { return e.ready }
+func (e *engine) Live() error                                { return e.live }
+
+// pair is two processes: a asks b.
+func pair(t *testing.T) (a, b *engine, urlA string) {
+	t.Helper()
+	b = &engine{tasks: []int32{1}, have: map[string]sagas.View{"far/1": {WorkflowID: "far/1", Rev: 7}, "far/2/x": {WorkflowID: "far/2/x"}}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	t.Cleanup(client.CloseIdleConnections)
+	serverB := httptest.NewServer(New(b, Options{Node: "b", Client: client}))
+	t.Cleanup(serverB.Close)
+	a = &engine{tasks: []int32{0}, have: map[string]sagas.View{"near/1": {WorkflowID: "near/1", Rev: 3}}, peers: []string{serverB.Listener.Addr().String()}}
+	serverA := httptest.NewServer(New(a, Options{Node: "a", Client: client}))
+	t.Cleanup(serverA.Close)
+	return a, b, serverA.URL
+}
+
+func get(t *testing.T, url string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var b strings.Builder
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := resp.Body.Read(buf)
+		b.Write(buf[:n])
+		if err != nil {
+			return resp, b.String()
+		}
+	}
+}
+
+func TestInstance(t *testing.T) {
+	for _, c := range []struct {
+		name, path string
+		status     int
+		node, code string
+	}{
+		{"own", "/api/v1/instances/near/1", 200, "a", ""},
+		{"of the other", "/api/v1/instances/far/1", 200, "b", ""},
+		{"id with a slash", "/api/v1/instances/far/2/x", 200, "b", ""},
+		{"unknown here", "/api/v1/instances/near/9", 404, "a", orchestrator.CodeNotFound},
+		{"unknown there", "/api/v1/instances/far/9", 404, "b", orchestrator.CodeNotFound},
+		{"no id", "/api/v1/instances/near/", 400, "a", orchestrator.CodeBadRequest},
+		{"too long", "/api/v1/instances/near/" + strings.Repeat("x", 600), 400, "a", orchestrator.CodeBadRequest},
+		{"nothing there", "/api/v2", 404, "a", orchestrator.CodeBadRequest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, _, url := pair(t)
+			resp, body := get(t, url+c.path)
+			if resp.StatusCode != c.status || resp.Header.Get(HeaderNode) != c.node {
+				t.Errorf("status %d from %q, want %d from %q: %s", resp.StatusCode, resp.Header.Get(HeaderNode), c.status, c.node, body)
+			}
+			if c.code == "" {
+				return
+			}
+			var p Problem
+			if err := json.Unmarshal([]byte(body), &p); err != nil || p.Code != c.code || p.Status != c.status ||
+				resp.Header.Get("Content-Type") != contentProblem {
+				t.Errorf("problem: %s (%v)", body, err)
+			}
+		})
+	}
+}
+
+func TestMovingIs503(t *testing.T) {
+	a, _, url := pair(t)
+	a.moving = true
+	for _, path := range []string{"/api/v1/instances/near/1", "/api/v1/instances"} {
+		resp, body := get(t, url+path)
+		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %v: %s", path, resp.StatusCode, resp.Header, body)
+		}
+	}
+}
+
+func TestOneHopOnly(t *testing.T) {
+	_, _, url := pair(t)
+	resp, _ := get(t, url+"/api/v1/instances/far/1", headerHop, "1")
+	if resp.StatusCode != 503 {
+		t.Errorf("a second hop was made: %d", resp.StatusCode)
+	}
+}
+
+func TestOwnerAway(t *testing.T) {
+	a, _, url := pair(t)
+	a.peers = []string{"127.0.0.1:1"}
+	for _, path := range []string{"/api/v1/instances/far/1", "/api/v1/instances"} {
+		if resp, body := get(t, url+path); resp.StatusCode != 503 {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}
+
+func TestList(t *testing.T) {
+	_, b, url := pair(t)
+	list := func(query string) (page orchestrator.Page) {
+		resp, body := get(t, url+"/api/v1/instances"+query)
+		if err := json.Unmarshal([]byte(body), &page); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, body)
+		}
+		return page
+	}
+	names := func(p orchestrator.Page) (out []string) {
+		for _, r := range p.Instances {
+			out = append(out, r.WorkflowID)
+		}
+		return out
+	}
+	if got := names(list("")); !slices.Equal(got, []string{"far/1", "far/2/x", "near/1"}) {
+		t.Errorf("all: %v", got)
+	}
+	first := list("?limit=2")
+	if got := names(first); !slices.Equal(got, []string{"far/1", "far/2/x"}) || first.Next != "far/2/x" {
+		t.Errorf("first page: %v, next %q", got, first.Next)
+	}
+	second := list("?limit=2&cursor=" + first.Next)
+	if got := names(second); !slices.Equal(got, []string{"near/1"}) || second.Next != "" {
+		t.Errorf("second page: %v, next %q", got, second.Next)
+	}
+
+	b.tasks = nil // the other one has just lost its task
+	if resp, _ := get(t, url+"/api/v1/instances"); resp.StatusCode != 503 {
+		t.Errorf("a list with a hole was answered with %d", resp.StatusCode)
+	}
+	for _, query := range []string{"?limit=x", "?limit=0", "?limit=100000", "?status=no", "?colour=red"} {
+		if resp, _ := get(t, url+"/api/v1/instances"+query); resp.StatusCode != 400 {
+			t.Errorf("%s: %d", query, resp.StatusCode)
+		}
+	}
+}
+
+func TestETag(t *testing.T) {
+	_, _, url := pair(t)
+	for path, rev := range map[string]string{"/api/v1/instances/near/1": `"3"`, "/api/v1/instances/far/1": `"7"`} {
+		resp, _ := get(t, url+path)
+		if got := resp.Header.Get("ETag"); got != rev {
+			t.Errorf("%s: ETag %s, want %s", path, got, rev)
+		}
+		if resp, _ := get(t, url+path, "If-None-Match", rev); resp.StatusCode != 304 {
+			t.Errorf("%s: %d, want 304", path, resp.StatusCode)
+		}
+	}
+}
+
+func TestReadinessIsLatched(t *testing.T) {
+	a, _, url := pair(t)
+	status := func(path string) int {
+		resp, _ := get(t, url+path)
+		return resp.StatusCode
+	}
+	a.ready = errors.New("restoring")
+	if got := status("/readyz"); got != 503 {
+		t.Errorf("before: %d", got)
+	}
+	a.ready = nil
+	if got := status("/readyz"); got != 200 {
+		t.Errorf("ready: %d", got)
+	}
+	a.ready = errors.New("restoring what a neighbour left")
+	if got := status("/readyz"); got != 200 {
+		t.Errorf("after a rebalance: %d", got)
+	}
+	if resp, body := get(t, url+"/readyz?verbose"); resp.StatusCode != 200 || !strings.Contains(body, "neighbour") {
+		t.Errorf("verbose: %d %s", resp.StatusCode, body)
+	}
+	a.live = errors.New("stalled")
+	if status("/readyz") != 503 || status("/livez") != 503 {
+		t.Error("a stalled process is reported as well")
+	}
+}
+
+func TestOnlyGet(t *testing.T) {
+	_, _, url := pair(t)
+	resp, err := http.Post(url+"/api/v1/instances/near/1", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	if resp.StatusCode < 400 {
+		t.Errorf("POST answered %d", resp.StatusCode)
+	}
+}
