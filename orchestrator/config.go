@@ -179,6 +179,8 @@ func (c Config) clientOpts(extra ...kgo.Opt) []kgo.Opt {
 		opts = append(opts, kgo.SeedBrokers(c.Brokers...))
 	}
 	opts = append(opts, c.Client...)
-	opts = append(opts, kgo.ClientID("amends/"+c.Advertise))
+	// The admin calls of this client read through a cache as old as MetadataMinAge: topics that were
+	// just created must be seen.
+	opts = append(opts, kgo.ClientID("amends/"+c.Advertise), kgo.MetadataMinAge(50*time.Millisecond))
 	return append(opts, extra...)
 }

@@ -107,7 +107,7 @@ func listTopics(ctx context.Context, adm *kadm.Client, topics []string) (map[str
 	have := make(map[string]topicShape, len(topics))
 	for _, d := range details {
 		switch {
-		case errors.Is(d.Err, kerr.UnknownTopicOrPartition):
+		case errors.Is(d.Err, kerr.UnknownTopicOrPartition), d.Err == nil && len(d.Partitions) == 0: // the latter: not known everywhere yet
 		case d.Err != nil:
 			return nil, unreachable("describe topic "+d.Topic, d.Err)
 		default:
