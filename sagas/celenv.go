@@ -3,6 +3,7 @@ package sagas
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -35,6 +36,8 @@ const (
 	maxExprNodes = 2_000
 	maxExprDepth = 32
 	maxRegexSize = 1_000
+
+	maxLiteralParts = 10_000
 )
 
 const (
@@ -99,7 +102,7 @@ func program(ast *cel.Ast) (cel.Program, error) {
 	return celEnv.Program(ast,
 		cel.CostLimit(MaxExprCost),
 		cel.OptimizeRegex(interpreter.MatchesRegexOptimization),
-		cel.CustomDecoratorV2(sortMapLiterals),
+		cel.CustomDecoratorV2(guardLiterals),
 	)
 }
 
@@ -242,32 +245,72 @@ func (it *keyIterator) Equal(ref.Val) ref.Val { return types.False }
 func (it *keyIterator) Type() ref.Type        { return types.IteratorType }
 func (it *keyIterator) Value() any            { return nil }
 
-// sortMapLiterals replaces the plan of a map literal, {'a': 1}, by one whose value iterates in the
-// order of its keys. The library's own value is a Go map and would make comprehensions random.
-func sortMapLiterals(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
-	if c, ok := i.(interpreter.InterpretableConstructor); ok && c.Type() == types.MapType {
-		return &sortedLiteral{c}, nil
+// guardLiterals replaces the plan of list and map literals. A map literal, {'a': 1}, iterates in the
+// order of its keys: the library's own value is a Go map and would make comprehensions random. And
+// a literal cannot be the root of more than maxLiteralParts: values share their parts, so a chain
+// like .map(y, [y, y]) is cheap to evaluate, and then takes for ever to compare or print.
+func guardLiterals(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+	c, ok := i.(interpreter.InterpretableConstructor)
+	if ok && len(c.InitVals()) > 0 && (c.Type() == types.MapType || c.Type() == types.ListType) {
+		return &guardedLiteral{c}, nil
 	}
 	return i, nil
 }
 
-type sortedLiteral struct {
+type guardedLiteral struct {
 	inner interpreter.InterpretableConstructor
 }
 
-func (s *sortedLiteral) ID() int64 { return s.inner.ID() }
+func (g *guardedLiteral) ID() int64 { return g.inner.ID() }
 
-func (s *sortedLiteral) Exec(frame *interpreter.ExecutionFrame) ref.Val {
-	return sortedMap(s.inner.Exec(frame))
+func (g *guardedLiteral) Exec(frame *interpreter.ExecutionFrame) ref.Val {
+	return guarded(g.inner.Exec(frame))
 }
 
-func (s *sortedLiteral) Eval(a interpreter.Activation) ref.Val { return sortedMap(s.inner.Eval(a)) }
+func (g *guardedLiteral) Eval(a interpreter.Activation) ref.Val { return guarded(g.inner.Eval(a)) }
 
-func sortedMap(v ref.Val) ref.Val {
+func guarded(v ref.Val) ref.Val {
+	if left := maxLiteralParts - parts(v, maxLiteralParts); left < 0 {
+		return types.WrapErr(errLiteralParts)
+	}
 	if m, ok := v.(traits.Mapper); ok {
 		return &literalVal{m}
 	}
 	return v
+}
+
+var errLiteralParts = fmt.Errorf("a list or map has more than %d parts", maxLiteralParts)
+
+// parts counts what a value is made of, and stops soon after limit. Values of the scope and
+// strings count by the hundred, because they are bounded by themselves.
+func parts(v ref.Val, limit int) int {
+	n := 1
+	switch v := v.(type) {
+	case types.String:
+		return n + len(v)/100
+	case types.Bytes:
+		return n + len(v)/100
+	case *objectVal:
+		return n + len(v.o.fields)/100
+	case *types.Optional:
+		if v.HasValue() {
+			n += parts(v.GetValue(), limit-n)
+		}
+	case traits.Mapper:
+		for it := v.Iterator(); n <= limit && it.HasNext() == types.True; {
+			k := it.Next()
+			e, _ := v.Find(k)
+			n += parts(k, limit-n) + parts(e, limit-n)
+		}
+	case traits.Lister:
+		if own, ok := v.Value().([]any); ok {
+			return n + len(own)/100
+		}
+		for it := v.Iterator(); n <= limit && it.HasNext() == types.True; {
+			n += parts(it.Next(), limit-n)
+		}
+	}
+	return n
 }
 
 // literalVal is a map literal with a fixed order. Only the interface is embedded, so that the

@@ -173,12 +173,20 @@ func TestExprRefused(t *testing.T) {
 
 // An expression cannot use more than its share, whatever it describes.
 func TestExprLimits(t *testing.T) {
-	double := `["x"]` + strings.Repeat(`.map(y, [y, y])`, 12)
-	s := testScope{input: `{"l":[` + strings.Repeat("1,", 2000) + `1]}`}
+	doubled := func(lit string, n int) string { return `["x"]` + strings.Repeat(`.map(y, `+lit+`)`, n) }
+	s := testScope{input: `{"l":[` + strings.Repeat("1,", 2000) + `1],"m":{"a":1}}`}
 	for _, c := range []struct{ expr, want string }{
 		{`input.l.map(a, input.l.map(b, a + b))`, "cost limit"},
 		{`input.l.exists(a, input.l.exists(b, a + b < 0))`, "cost limit"},
-		{double, ""},
+		{doubled(`[y, y]`, 5), `[[[[[["x","x"]`},
+		{doubled(`[y, y]`, 25), "more than 10000 parts"},
+		{doubled(`{"a": y, "b": y}`, 25), "more than 10000 parts"},
+		{doubled(`[optional.of(y), optional.of(y)]`, 25), "more than 10000 parts"},
+		{`[` + doubled(`[y, y]`, 25) + `].map(a, a == a)`, "more than 10000 parts"},
+		{`[[1]]` + strings.Repeat(`.map(y, y + y)`, 25), "more than 10000 parts"},
+		{`["` + strings.Repeat("x", 1000) + `"]` + strings.Repeat(`.map(y, y + y)`, 25), "error: "},
+		{`[input.l, input.l, input.l, input.l, input.l].size()`, "5"},
+		{`input.m[` + doubled(`[y, y]`, 25) + `]`, "more than 10000 parts"},
 	} {
 		got := evalJSON(mustExpr(t, c.expr, wantJSON), s)
 		if !strings.Contains(got, c.want) {
