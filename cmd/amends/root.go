@@ -30,6 +30,8 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait 
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.AddCommand(
+		newDemoCommand(t),
+		newDevCommand(t),
 		newRunCommand(t),
 		newApplyCommand(t),
 		newCheckCommand(t),
