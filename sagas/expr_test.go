@@ -209,9 +209,9 @@ func TestExprIsDeterministic(t *testing.T) {
 	} {
 		e := mustExpr(t, expr, wantJSON)
 		first := evalJSON(e, s)
-		for range 200 {
-			if got := evalJSON(mustExpr(t, expr, wantJSON), s); got != first {
-				t.Fatalf("%s: %s, then %s", expr, first, got)
+		for i := range 200 {
+			if i%20 == 0 {
+				e = mustExpr(t, expr, wantJSON) // nor on the compilation
 			}
 			if got := evalJSON(e, s); got != first {
 				t.Fatalf("%s: %s, then %s", expr, first, got)
