@@ -45,8 +45,8 @@ func (c Command) Headers() []Header {
 }
 
 // ParseCommand reads the headers of a command. When it fails, the returned Command still holds
-// Token, WorkflowID, ReplyTo and ReplyPartition as far as they could be read, so that a participant
-// can answer failed-fatal instead of staying silent.
+// Token, WorkflowID, Op, Key, ReplyTo and ReplyPartition as far as they could be read (-1 is no
+// partition), so that a participant can answer failed-fatal instead of staying silent.
 func ParseCommand(h []Header) (Command, error) {
 	if err := checkHeaders(h); err != nil {
 		return commandAddress(h), err
@@ -93,6 +93,12 @@ func commandAddress(h []Header) Command {
 	}
 	one(func(r *headerReader) { c.Token, _ = r.text(HeaderToken, MaxToken) })
 	one(func(r *headerReader) { c.WorkflowID, _ = r.text(HeaderWorkflowID, MaxWorkflowID) })
+	one(func(r *headerReader) {
+		if op, _ := r.text(HeaderOp, 16); Op(op).Valid() {
+			c.Op = Op(op)
+		}
+	})
+	one(func(r *headerReader) { c.Key, _ = r.text(HeaderKey, MaxName) })
 	one(func(r *headerReader) { c.ReplyTo, _ = r.text(HeaderReplyTo, MaxTopic) })
 	c.ReplyPartition = -1
 	one(func(r *headerReader) {

@@ -153,8 +153,8 @@ func TestParseCommandRefused(t *testing.T) {
 }
 
 func TestParseCommandKeepsTheAddress(t *testing.T) {
-	got, err := ParseCommand(with(sampleCommand.Headers(), HeaderKey, "-"))
-	want := Command{Token: sampleCommand.Token, WorkflowID: sampleCommand.WorkflowID, ReplyTo: sampleCommand.ReplyTo, ReplyPartition: 7}
+	got, err := ParseCommand(with(sampleCommand.Headers(), HeaderAttempt, "-"))
+	want := Command{Token: sampleCommand.Token, WorkflowID: sampleCommand.WorkflowID, Op: OpDo, Key: sampleCommand.Key, ReplyTo: sampleCommand.ReplyTo, ReplyPartition: 7}
 	if err == nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
