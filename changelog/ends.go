@@ -65,7 +65,7 @@ func listOffset(ctx context.Context, cl *kgo.Client, topic string, partition int
 		return fmt.Errorf("%w: the answer does not name the partition", ErrRetry)
 	}, func(error) bool { return true })
 	if gone(err) {
-		err = fmt.Errorf("%w: the topic is gone: %w", ErrLost, err)
+		err = lost(err)
 	}
 	return offset, err
 }

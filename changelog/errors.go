@@ -58,3 +58,10 @@ func gone(err error) bool {
 		errors.Is(err, kerr.UnknownTopicID) ||
 		errors.Is(err, kerr.InconsistentTopicID)
 }
+
+// lost is the class of a topic that stayed gone.
+func lost(err error) error {
+	var broker *kerr.Error
+	errors.As(err, &broker)
+	return fmt.Errorf("%w: the topic is gone: %w", ErrLost, broker)
+}

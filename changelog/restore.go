@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -98,7 +99,7 @@ func (s *restoring) step(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case gone(err):
-		return fmt.Errorf("%w: the topic is gone: %w", ErrLost, err)
+		return lost(err)
 	}
 	return err
 }
@@ -117,7 +118,9 @@ func (s *restoring) fetch(ctx context.Context) (*kmsg.FetchResponseTopicPartitio
 	req := kmsg.NewPtrFetchRequest() // by default without a fetch session
 	req.MaxWaitMillis = int32(fetchWait.Milliseconds())
 	req.MinBytes = 1
-	req.MaxBytes = s.bytes
+	// The limit is the partition's. kfake, where the limit of the whole answer
+	// cuts it short, forgets to list the aborted transactions.
+	req.MaxBytes = math.MaxInt32
 	req.IsolationLevel = 1 // read committed
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID = s.Topic, s.leader.topicID
@@ -125,7 +128,6 @@ func (s *restoring) fetch(ctx context.Context) (*kmsg.FetchResponseTopicPartitio
 	p.Partition, p.FetchOffset, p.PartitionMaxBytes = s.Partition, s.next, s.bytes
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
-
 	kresp, err := s.Client.Broker(int(s.leader.broker)).RetriableRequest(ctx, req)
 	if err != nil {
 		return nil, classify(ctx, err)
@@ -251,8 +253,7 @@ func (s *restoring) outOfRange(ctx context.Context) error {
 	case err != nil:
 		return err
 	case s.next < ends.Start && s.From == 0 && s.next == 0:
-		s.next = ends.Start
-		return nil
+		return s.advance(nil, ends.Start)
 	case s.next < ends.Start:
 		return fmt.Errorf("%w: it starts at %d", ErrTruncated, ends.Start)
 	case s.next > ends.End:
