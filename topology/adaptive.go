@@ -144,10 +144,15 @@ func (b *batching) committed(took time.Duration, waiting int) {
 }
 
 // idle notes that a cycle found nothing to do, and reports whether that was
-// only because it was narrowed.
+// only because it was narrowed to a timer or a wake that is gone. A condemned
+// record stays condemned: it may not have been fetched again yet.
 func (b *batching) idle() (narrowed bool) {
-	narrowed = b.wakeOnly || b.doomed.err != nil
-	b.wakeOnly, b.doomed, b.arrived = false, doom{}, 0
+	b.arrived = 0
+	narrowed = b.wakeOnly || b.doomed.timer != nil
+	b.wakeOnly = false
+	if b.doomed.timer != nil || b.doomed.wake {
+		b.doomed = doom{}
+	}
 	return narrowed
 }
 

@@ -114,9 +114,11 @@ func (t *task) restore(ctx context.Context) error {
 		retention = t.cfg.Timing.DeleteRetention
 	}
 	verdict, reason := changelog.Trust(t.store.Position(), ends, t.cfg.Clock().UnixMilli(), retention.Milliseconds())
+	from := t.store.Position().Next
 	switch verdict {
 	case changelog.TrustTail:
 	case changelog.Rebuild:
+		from = ends.Start
 		if err := t.wipe(reason); err != nil {
 			return err
 		}
@@ -131,7 +133,7 @@ func (t *task) restore(ctx context.Context) error {
 	t.restoring.target.Store(ends.End)
 	r := changelog.Restore{
 		Client: t.w.admin, Topic: t.cfg.Changelog, Partition: t.id,
-		From: t.store.Position().Next, Target: ends.End, MaxBytes: t.cfg.Limits.RestoreFetchBytes,
+		From: from, Target: ends.End, MaxBytes: t.cfg.Limits.RestoreFetchBytes,
 		OnProgress: func(next int64) {
 			t.restoring.next.Store(next)
 			t.hooks.restore(t.id, next, ends.End)
