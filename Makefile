@@ -21,7 +21,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 build: ## build bin/amends
-	$(GO) build -trimpath -o bin/amends ./cmd/amends
+	$(GO) build -o bin/amends ./cmd/amends
 
 demo: build ## a broker, three nodes and sample sagas on this machine, no download
 	bin/amends demo
