@@ -107,7 +107,9 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // clientOpts are the options of every client; ctx ends it at once.
 func (w *Worker) clientOpts(ctx context.Context) []kgo.Opt {
-	opts := slices.Clone(w.cfg.Client)
+	// Brokers may ask clients for metrics. Three clients and two per task would
+	// each push theirs; ours come from Hooks.
+	opts := append([]kgo.Opt{kgo.DisableClientMetrics()}, w.cfg.Client...)
 	if w.cfg.Advertise != "" {
 		opts = append(opts, kgo.ClientID(clientPrefix+w.cfg.Advertise))
 	}
