@@ -147,12 +147,23 @@ func (m *machine) definite(i int, r *Reply, done bool) string {
 		m.revisit(i)
 	} else { // rows d, i and j
 		m.refuse(i, r.Code, r.Message)
-		if s.Undo == UndoOwed && !m.owes(i) {
-			s.Undo = UndoNone // the debt turned out to be none before anything was sent
-		}
+		m.release(i)
 	}
 	m.advance()
 	return ""
+}
+
+// release ends a debt that turned out to be none: the only attempt had no effect. An undo that is
+// under way has nothing to find, so nothing waits for it any more.
+func (m *machine) release(i int) {
+	s := &m.inst.Steps[i]
+	switch {
+	case m.owes(i) || s.Undo == UndoNone || s.Undo.settled():
+	case s.UndoRound == 0:
+		s.Undo = UndoNone
+	default:
+		m.undone(i, UndoNoop)
+	}
 }
 
 // revisit looks again at an undo that already found nothing, now that the do is known to be done.

@@ -781,6 +781,19 @@ func TestAlertAfter(t *testing.T) {
 	w.phase(Completed)
 }
 
+// A debt ends with certainty, not with the answer to the undo.
+func TestNoEffectEndsTheDebt(t *testing.T) {
+	w := newWorld(t, planOf("a"))
+	w.start()
+	w.reply("a", OutcomeFailedFatal)
+	w.steps("a FAILED/U_PENDING")
+	w.reply("a", OutcomeRejected, code("SUPPRESSED"))
+	w.steps("a REFUSED/UNDO_NOOP")
+	w.phase(Compensated)
+	w.reply("undo a", OutcomeOK, noop)
+	w.has("ignored duplicate")
+}
+
 func TestPayloadOfARound(t *testing.T) {
 	w := newWorld(t, planOf("a", "b"))
 	w.start()
