@@ -4,4 +4,82 @@
 // returns the next instance and a list of effects as data. Nothing here reads a clock, starts a
 // goroutine, does I/O, draws a random number or depends on the order of a map. The runtime does the
 // I/O, so whatever fails in production can be reproduced from (plan, instance, events).
+//
+// # Use
+//
+//	def, err := sagas.ParseDefinition("payment.yaml", src) // err lists every finding
+//	plan, err := sagas.Compile(def)
+//	plan.Namespace = "prod"
+//
+//	inst, err := sagas.DecodeInstance(record)              // nil when there is no record
+//	next, effects := sagas.Step(plan, inst, event, now)
+//	if next == nil {
+//		// delete the record
+//	} else {
+//		record = next.Append(nil)                          // the store's timer is next.NextDue()
+//	}
+//	// carry out the effects in the transaction that stores the record
+//
+// # Where to read
+//
+// The comment of Step has the two transition tables; the comments in the code name the rows. Each
+// event has a file (start, reply and reply_undo and reply_inquire, timers, cancel, admin,
+// defloaded). advance.go decides what may happen next, forward.go sends, inquire.go asks,
+// backward.go compensates, finish.go ends, late.go deals with news after the end.
+//
+// # Invariants
+//
+//   - Step never changes the instance that it is given. An event without effect returns that very
+//     instance and an Ignored.
+//   - A command that was emitted owes an undo until "no effect" is certain. Only a reply, or an
+//     operator who closes the instance, ends a debt; time never does.
+//   - All attempts of a (path, op, round) have one key and one payload.
+//   - No undo is emitted outside COMPENSATING, so none after the pivot took effect.
+//   - undo(a) is emitted only when nothing that depends on a is in flight or in debt.
+//   - An active instance has an armed timer or a reason for attention.
+//   - An instance has one encoding, and decoding gives it back unchanged.
+//
+// # Decisions
+//
+// Where the semantics leave a choice, the machine does this.
+//
+//   - A debt is undone as soon as its own dependents are out of debt; it does not wait until every
+//     branch has drained. A step in flight counts as in debt.
+//   - A definite "no effect" of the only attempt ends the debt even while its undo is in flight.
+//   - A mandatory failure beside a pivot in flight waits for the pivot: no new command meanwhile.
+//   - A late retry-after that would pass `within` counts as a spent budget at once; without `within`
+//     it is honoured up to 24 h. An undo honours it up to 24 h too.
+//   - A pivot or retriable step whose participant answers inquiries is inquired unless the author
+//     chose attention; the others only when the author chose inquire. After `for` they are asked on,
+//     ten times slower (at most hourly), with attention.
+//   - To an inquiry only executed, not-executed and running say something. Any other outcome may
+//     speak of the question and not of the do, so it counts as silence.
+//   - not-executed: a retriable step is sent again with the same key and a new key window; every
+//     other step is REFUSED, because the budget is what led to the question.
+//   - An undo whose key window has passed asks first when inquire is offered: executed means that the
+//     effect still stands (the undo is sent again), not-executed that it does not (out of debt).
+//   - An undo that is rejected counts as failed-fatal: there is no business no to an undo.
+//   - A rejected reply that states an effect, and an ok that states none, are read by the safe side:
+//     the first as failed-fatal, the second as ok.
+//   - A pivot or retriable step that took effect but has no undo keeps the instance in COMPENSATING
+//     with attention NO_UNDO, and so also freezes the undo of everything before it. A person closes it.
+//   - An optional step that succeeds after it was given up becomes DONE. After COMPLETED that is a
+//     late-effect fact, with attention only when it has an undo.
+//   - Late effects reopen COMPENSATED, and CLOSED when the pivot has not taken effect. A reopened
+//     instance with other residue ends as CLOSED again.
+//   - An expression error before the first command holds that step until a person closes the
+//     instance. One in undo.with at undo time sends what was recorded with the do, and says so.
+//     undo.with is also evaluated when the do is sent; if that fails, the do is not sent.
+//   - An output that cannot be kept (no object, too large) leaves the step DONE with attention OUTPUT.
+//   - Attention that is open at the end of a run is dropped from the state: the lifecycle has it.
+//   - PARKED and VOID answer starts and cancels; a cancel of a PARKED start turns it into VOID.
+//     A VOID lives 30 days unless the cancel says otherwise, at most 400.
+//   - A cancel after the end is refused with COMMITTED (COMPLETED) or CLOSED, and acknowledged when
+//     the run was compensated. The last 16 request IDs are remembered.
+//   - A rejected start has no record, so its lifecycle fact has Seq 0. Seq starts anew when a record
+//     was deleted.
+//   - Without its plan an active instance keeps still (Ignored unknown-definition), but it can be
+//     closed, and duplicate starts are answered. A plan with another digest counts as none.
+//   - A reply that tells of an effect for which no instance answers goes to the dead letters; other
+//     strangers are only counted.
 package sagas
