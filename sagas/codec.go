@@ -45,6 +45,7 @@ const (
 	hasStuck = 1 << iota
 	hasSeenDone
 	hasPhantom
+	hasFatal
 	hasRound
 	hasAsked
 	hasUndoRound
@@ -175,6 +176,7 @@ func (e *stateWriter) step(s *StepState) {
 	set(s.Stuck, hasStuck)
 	set(s.SeenDone, hasSeenDone)
 	set(s.Phantom, hasPhantom)
+	set(s.Fatal, hasFatal)
 	set(s.Round != 0 || s.Attempts != 0, hasRound)
 	set(s.Asked != 0 || s.AskBase != 0, hasAsked)
 	set(s.UndoRound != 0 || s.UndoAttempts != 0, hasUndoRound)
@@ -474,6 +476,7 @@ func (d *stateReader) step(s *StepState) {
 	s.Stuck = mask&hasStuck != 0
 	s.SeenDone = mask&hasSeenDone != 0
 	s.Phantom = mask&hasPhantom != 0
+	s.Fatal = mask&hasFatal != 0
 	if mask&hasRound != 0 {
 		s.Round, s.Attempts = d.uint32(), d.uint32()
 	}

@@ -54,8 +54,9 @@
 //     ten times slower (at most hourly), with attention.
 //   - To an inquiry only executed, not-executed and running say something. Any other outcome may
 //     speak of the question and not of the do, so it counts as silence.
-//   - not-executed: a retriable step is sent again with the same key and a new key window; every
-//     other step is REFUSED, because the budget is what led to the question.
+//   - not-executed: a retriable step is sent again after a pause, with the same key and a new key
+//     window. Every other step is REFUSED, because it was a spent budget that led to the question,
+//     and so is a retriable step that was answered failed-fatal.
 //   - An undo whose key window has passed asks first when inquire is offered: executed means that the
 //     effect still stands (the undo is sent again), not-executed that it does not (out of debt).
 //   - An undo that is rejected counts as failed-fatal: there is no business no to an undo.

@@ -135,6 +135,7 @@ func (m *machine) sendDo(i int, key Key) {
 	s, d := &m.inst.Steps[i], &m.p.Steps[i]
 	m.transitions++
 	s.Attempts++
+	s.Fatal = false
 	s.State = StepPending
 	due := m.attemptEnd(i)
 	s.arm(TimerAnswer, OpDo, s.Round, s.Attempts, due)
@@ -242,7 +243,7 @@ func (m *machine) succeed(i int, output []byte) {
 	m.transitions++
 	s.State = StepDone
 	s.SeenDone = true
-	s.Stuck = false
+	s.Stuck, s.Fatal = false, false
 	s.Code, s.Message = "", ""
 	if s.Undo == UndoNone {
 		s.disarm()

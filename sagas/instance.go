@@ -66,6 +66,7 @@ type StepState struct {
 	Stuck    bool // READY or Owed and not to be sent without a person (attention says why)
 	SeenDone bool // some reply said that the do took effect
 	Phantom  bool // ... and it was not caused by a command that this record knows of
+	Fatal    bool // the latest do was answered failed-fatal: another attempt is useless
 
 	Round    uint32 // of the do; 0 = never sent
 	Attempts uint32 // do commands emitted in Round

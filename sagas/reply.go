@@ -88,6 +88,7 @@ func (m *machine) doReply(i int, r *Reply) string {
 		return m.progress(i, r)
 	case OutcomeFailedFatal, OutcomeRejected: // row f; a rejection that leaves something behind is none
 		m.blame(s, r)
+		s.Fatal = true
 		s.SeenDone = s.SeenDone || effect == EffectDone
 		if m.inst.Phase != Compensating && m.mayInquire(i) {
 			s.disarmTimer()

@@ -21,12 +21,8 @@ func (m *machine) inquireReply(i int, r *Reply) string {
 		if r.Attempt <= s.AskBase || s.State == StepPending || s.State == StepBackoff {
 			return ignoredStale // asked before the latest do
 		}
-		if s.Kind == Retriable && s.State == StepInquiring && m.inst.Phase != Compensating {
-			// Row j: it has to happen, and it did not: the key is as good as new.
-			s.AskBase = s.Asked
-			s.FirstSent = m.now
-			m.settle(s.Path, ReasonUnknownOutcome)
-			m.sendDo(i, m.key(i, OpDo, s.Round))
+		if s.Kind == Retriable && s.State == StepInquiring && !s.Fatal && m.inst.Phase != Compensating {
+			m.tryAnew(i) // row j
 			m.advance()
 			return ""
 		}
@@ -44,6 +40,18 @@ func (m *machine) inquireReply(i int, r *Reply) string {
 	m.askLater(i, r.RetryAfter) // row j
 	m.advance()
 	return ""
+}
+
+// tryAnew sends a retriable step again after "not executed": it has to happen, and it did not, so the
+// key is as good as new. Not at once: whatever led to the question may still be so.
+func (m *machine) tryAnew(i int) {
+	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	m.transitions++
+	s.AskBase = s.Asked
+	s.FirstSent = m.now
+	s.State = StepBackoff
+	s.arm(TimerPause, OpDo, s.Round, s.Attempts, after(m.now, orDefault(d.Retry.BackoffMax, DefaultBackoffMax)))
+	m.settle(s.Path, ReasonUnknownOutcome)
 }
 
 // standing handles the answer to "does the effect still stand?" of an undo whose key window passed.

@@ -427,10 +427,21 @@ func TestKeyWindowForward(t *testing.T) {
 	}
 	w.steps("r INQUIRING")
 	w.reply("inquire r", OutcomeNotExecuted)
+	w.hasNot("command")
+	w.after(8 * time.Second)
 	w.has("command do r")
 	w.steps("r PENDING")
 	w.reply("inquire r", OutcomeNotExecuted)
 	w.has("ignored stale")
+
+	// after a fatal answer another attempt is useless: no loop of do and inquire
+	w = newWorld(t, p)
+	w.start()
+	w.reply("r", OutcomeFailedFatal)
+	w.steps("r INQUIRING")
+	w.reply("inquire r", OutcomeNotExecuted)
+	w.steps("r REFUSED")
+	w.attention("REFUSED r")
 }
 
 func TestRetriable(t *testing.T) {
