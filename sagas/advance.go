@@ -28,7 +28,7 @@ func (m *machine) pass() bool {
 	return m.transitions != before
 }
 
-// decide is where RUNNING ends for better or worse: rows 8, 11 and 12.
+// decide is where RUNNING ends for better or worse: rows 8, 9, 11 and 12.
 func (m *machine) decide() {
 	inst := m.inst
 	if pivot := m.p.Pivot; pivot >= 0 {
@@ -44,6 +44,10 @@ func (m *machine) decide() {
 	}
 	if i := m.failed(); i >= 0 && !m.pivotInFlight() { // row 8
 		m.compensate(m.causeOf(i))
+		return
+	}
+	if inst.Deadline != 0 && m.now >= inst.Deadline { // its timer is due, but this event came first
+		m.fireDeadline()
 	}
 }
 

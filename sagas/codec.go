@@ -178,7 +178,7 @@ func (e *stateWriter) step(s *StepState) {
 	set(s.Phantom, hasPhantom)
 	set(s.Fatal, hasFatal)
 	set(s.Round != 0 || s.Attempts != 0, hasRound)
-	set(s.Asked != 0 || s.AskBase != 0, hasAsked)
+	set(s.Asked != 0, hasAsked)
 	set(s.UndoRound != 0 || s.UndoAttempts != 0, hasUndoRound)
 	set(s.FirstSent != 0, hasFirstSent)
 	set(s.AskedAt != 0, hasAskedAt)
@@ -201,7 +201,6 @@ func (e *stateWriter) step(s *StepState) {
 	}
 	if mask&hasAsked != 0 {
 		e.uint(uint64(s.Asked))
-		e.uint(uint64(s.AskBase))
 	}
 	if mask&hasUndoRound != 0 {
 		e.uint(uint64(s.UndoRound))
@@ -481,7 +480,7 @@ func (d *stateReader) step(s *StepState) {
 		s.Round, s.Attempts = d.uint32(), d.uint32()
 	}
 	if mask&hasAsked != 0 {
-		s.Asked, s.AskBase = d.uint32(), d.uint32()
+		s.Asked = d.uint32()
 	}
 	if mask&hasUndoRound != 0 {
 		s.UndoRound, s.UndoAttempts = d.uint32(), d.uint32()
@@ -534,7 +533,7 @@ func (d *stateReader) step(s *StepState) {
 func (d *stateReader) canonical(s *StepState, mask uint64) {
 	shared := s.Record.Set() && len(s.Payload) > 0 && string(s.Payload) == string(s.Record.Payload)
 	empty := mask&hasRound != 0 && s.Round == 0 && s.Attempts == 0 ||
-		mask&hasAsked != 0 && s.Asked == 0 && s.AskBase == 0 ||
+		mask&hasAsked != 0 && s.Asked == 0 ||
 		mask&hasUndoRound != 0 && s.UndoRound == 0 && s.UndoAttempts == 0 ||
 		mask&hasFirstSent != 0 && s.FirstSent == 0 ||
 		mask&hasAskedAt != 0 && s.AskedAt == 0 ||

@@ -166,7 +166,7 @@ func drawInstance(t *rapid.T) *Instance {
 			Path: text.Draw(t, "path"), Kind: StepKind(rapid.IntRange(1, 5).Draw(t, "kind")),
 			State: StepStatus(rapid.IntRange(1, int(StepAbandoned)).Draw(t, "state")), Undo: UndoStatus(rapid.IntRange(0, int(UndoWaived)).Draw(t, "undo")),
 			Stuck: flag.Draw(t, "stuck"), SeenDone: flag.Draw(t, "seen"), Phantom: flag.Draw(t, "phantom"), Fatal: flag.Draw(t, "fatal"),
-			Round: n32.Draw(t, "round"), Attempts: n32.Draw(t, "attempts"), Asked: n32.Draw(t, "asked"), AskBase: n32.Draw(t, "base"),
+			Round: n32.Draw(t, "round"), Attempts: n32.Draw(t, "attempts"), Asked: n32.Draw(t, "asked"),
 			UndoRound: n32.Draw(t, "uround"), UndoAttempts: n32.Draw(t, "uattempts"),
 			FirstSent: moment.Draw(t, "first"), AskedAt: moment.Draw(t, "asked"), UndoSent: moment.Draw(t, "usent"), Gen: n32.Draw(t, "gen"),
 			Alert: moment.Draw(t, "alert"), Code: text.Draw(t, "code"), Message: text.Draw(t, "message"),

@@ -54,9 +54,10 @@
 //     ten times slower (at most hourly), with attention.
 //   - To an inquiry only executed, not-executed and running say something. Any other outcome may
 //     speak of the question and not of the do, so it counts as silence.
-//   - not-executed: a retriable step is sent again after a pause, with the same key and a new key
-//     window. Every other step is REFUSED, because it was a spent budget that led to the question,
-//     and so is a retriable step that was answered failed-fatal.
+//   - not-executed: the step is REFUSED, because it was a spent budget, a passed key window or a fatal
+//     answer that led to the question. A retriable step then waits for a person.
+//   - The deadline holds although its timer has not fired yet: a reply that is taken after it sends
+//     nothing more.
 //   - An undo whose key window has passed asks first when inquire is offered: executed means that the
 //     effect still stands (the undo is sent again), not-executed that it does not (out of debt).
 //   - An undo that is rejected counts as failed-fatal: there is no business no to an undo.

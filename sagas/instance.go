@@ -71,7 +71,6 @@ type StepState struct {
 	Round    uint32 // of the do; 0 = never sent
 	Attempts uint32 // do commands emitted in Round
 	Asked    uint32 // inquire commands emitted in Round
-	AskBase  uint32 // questions up to this one were asked before the latest do
 
 	UndoRound    uint32 // 0 = no undo sent
 	UndoAttempts uint32 // undo commands emitted in UndoRound

@@ -18,11 +18,11 @@ func (m *machine) inquireReply(i int, r *Reply) string {
 	case OutcomeExecuted:
 		return m.definite(i, r, true)
 	case OutcomeNotExecuted:
-		if r.Attempt <= s.AskBase || s.State == StepPending || s.State == StepBackoff {
-			return ignoredStale // asked before the latest do
+		if s.State == StepDone && s.UndoRound > 0 {
+			return ignoredStale // asked before the undo, answered after it: the effect is gone by then
 		}
 		if s.Kind == Retriable && s.State == StepInquiring && !s.Fatal && m.inst.Phase != Compensating {
-			m.tryAnew(i) // row j
+			m.missed(i) // row j
 			m.advance()
 			return ""
 		}
@@ -42,16 +42,18 @@ func (m *machine) inquireReply(i int, r *Reply) string {
 	return ""
 }
 
-// tryAnew sends a retriable step again after "not executed": it has to happen, and it did not, so the
-// key is as good as new. Not at once: whatever led to the question may still be so.
-func (m *machine) tryAnew(i int) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+// missed ends a retriable step that was not executed while its key was still known. It has to happen,
+// but another attempt would go beyond the key window, so a person decides on it.
+func (m *machine) missed(i int) {
+	s := &m.inst.Steps[i]
 	m.transitions++
-	s.AskBase = s.Asked
-	s.FirstSent = m.now
-	s.State = StepBackoff
-	s.arm(TimerPause, OpDo, s.Round, s.Attempts, after(m.now, orDefault(d.Retry.BackoffMax, DefaultBackoffMax)))
-	m.settle(s.Path, ReasonUnknownOutcome)
+	s.State = StepRefused
+	s.Code, s.Message = "NOT_EXECUTED", ""
+	s.disarm()
+	m.dropPayload(i)
+	m.fact(KindStepRejected, s.Path, KV{"code", s.Code})
+	m.settle(s.Path, ReasonSlow, ReasonBudgetSpent, ReasonUnknownOutcome)
+	m.raise(s.Path, ReasonKeyWindow, "the step was not executed, and its key window has passed")
 }
 
 // standing handles the answer to "does the effect still stand?" of an undo whose key window passed.

@@ -51,7 +51,7 @@ import (
 //	   BACKOFF,
 //	   INQUIRING,
 //	   UNKNOWN, FAILED
-//	j  INQUIRING      executed / not-executed / running      DONE / REFUSED (retriable: BACKOFF) / asks again after `every`;
+//	j  INQUIRING      executed / not-executed / running      DONE / REFUSED / asks again after `every`;
 //	                  or silence                             after `for`: UNKNOWN, but a pivot or retriable waits with attention
 //	k  U_PENDING      ok, ok and noop                        UNDONE, UNDO_NOOP; noop though the do was seen done: one more
 //	                                                         round, then U_STOPPED with attention
