@@ -92,7 +92,7 @@ func (b *Batch) Get(key []byte) (value []byte, found bool, err error) {
 	case e.state == deleted:
 		return nil, false, nil
 	case !e.known:
-		if err := b.load(e); err != nil {
+		if err := b.loadAlone(e); err != nil {
 			return nil, false, err
 		}
 	}
@@ -207,7 +207,17 @@ func (b *Batch) All() iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// load reads what the store holds under the entry's key.
+// loadAlone is load as a call of its own.
+func (b *Batch) loadAlone(e *batchEntry) (err error) {
+	defer b.s.contain(&err, nil)
+	if err := b.s.enter(); err != nil {
+		return err
+	}
+	defer b.s.leave()
+	return b.load(e)
+}
+
+// load reads what the store holds under the entry's key, inside a call.
 func (b *Batch) load(e *batchEntry) error {
 	value, found, err := b.s.readInto(&b.mem, e.key)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // ring must hold the last numbers without a gap.
 //
 // The ring holds more batches than the logs that can be waiting for a flush.
-const chainRing = 1 << 15
+const chainRing = 1 << 16
 
 const chainKeySize = 2 + 2
 

@@ -122,6 +122,7 @@ func (s *Store) contain(err *error, inCaller *bool) {
 		return
 	}
 	if r := recover(); r != nil {
+		s.panicked.Store(true)
 		*err = s.fail(fmt.Errorf("%w: panic: %v", ErrFailed, r))
 	}
 }

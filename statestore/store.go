@@ -50,17 +50,19 @@ type Position struct {
 // A Store holds the state of one task. See the package comment for who may
 // call what.
 type Store struct {
-	db      *pebble.DB
-	dir     string
-	lock    *pebble.Lock
-	index   Indexer
-	shared  *Shared // when the store owns it
-	log     *slog.Logger
-	onFail  func(error)
-	timers  timerIndex
-	loading *Batch // of Load
-	calls   calls
-	failed  atomic.Pointer[failure]
+	db       *pebble.DB
+	dir      string
+	lock     *pebble.Lock
+	index    Indexer
+	shared   *Shared // when the store owns it
+	log      *slog.Logger
+	onFail   func(error)
+	timers   timerIndex
+	loading  *Batch // of Load
+	calls    calls
+	failed   atomic.Pointer[failure]
+	opened   atomic.Bool // Open returned the store: failures go to onFail
+	panicked atomic.Bool // Pebble did: its locks may be held
 
 	attrsRefused   atomic.Int64
 	flushes        atomic.Int64
@@ -111,8 +113,13 @@ func Open(o Options) (_ *Store, err error) {
 			}()
 		}
 		s.release()
+		// What the disk said explains what came of it.
+		if f := s.failure(); f != nil {
+			err = f
+		}
 		err = fmt.Errorf("open state store %s: %w", o.Dir, err)
 	}()
+	o.FS = &haltFS{FS: o.FS, onHalt: func(err error) { s.fail(classify(err, false)) }}
 
 	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, classify(err, false)
@@ -135,6 +142,7 @@ func Open(o Options) (_ *Store, err error) {
 	if err := s.readPosition(); err != nil {
 		return nil, classify(err, true)
 	}
+	s.opened.Store(true)
 	if err := s.failure(); err != nil {
 		return nil, err
 	}
@@ -271,10 +279,14 @@ func (s *Store) Flush() (err error) {
 }
 
 // Close waits for the calls under way and closes the store. Nothing is lost:
-// the log is written. Later calls do nothing.
+// the log is written. Later calls do nothing. After a panic inside Pebble the
+// store cannot be closed: its directory stays in use until the process ends.
 func (s *Store) Close() (err error) {
 	if !s.calls.close() {
 		return nil
+	}
+	if s.panicked.Load() {
+		return fmt.Errorf("close state store %s: end this process: %w", s.dir, s.failure())
 	}
 	defer s.release()
 	defer s.contain(&err, nil)
@@ -301,7 +313,7 @@ func (s *Store) fail(err error) error {
 	}
 	if s.failed.CompareAndSwap(nil, &failure{err}) {
 		s.log.Error("state store failed", "dir", s.dir, "err", err)
-		if s.onFail != nil {
+		if s.onFail != nil && s.opened.Load() {
 			s.onFail(err)
 		}
 	}
@@ -378,16 +390,22 @@ func (c *calls) close() bool {
 	return true
 }
 
-// pebbleLogger passes Pebble's messages on. Fatalf returns, unlike what Pebble
-// expects: it marks the store as failed, and every call looks at that mark
-// after Pebble returned.
+// pebbleLogger passes Pebble's messages on, until the store failed: what comes
+// then only repeats it. Fatalf returns, unlike what Pebble expects: it marks
+// the store as failed, and every call looks at that mark after Pebble returned.
 type pebbleLogger struct{ s *Store }
 
 func (l pebbleLogger) Infof(format string, args ...any) {
+	if l.s.failure() != nil {
+		return
+	}
 	l.s.log.Debug(strings.TrimSpace(fmt.Sprintf(format, args...)), "dir", l.s.dir)
 }
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
+	if l.s.failure() != nil {
+		return
+	}
 	l.s.log.Warn(strings.TrimSpace(fmt.Sprintf(format, args...)), "dir", l.s.dir)
 }
 
