@@ -46,7 +46,12 @@ func (m *machine) decide() {
 		m.compensate(m.causeOf(i))
 		return
 	}
-	if inst.Deadline != 0 && m.now >= inst.Deadline { // its timer is due, but this event came first
+	m.checkDeadline()
+}
+
+// checkDeadline fires the deadline when it has passed, though another event or timer came first.
+func (m *machine) checkDeadline() {
+	if m.inst.Deadline != 0 && m.now >= m.inst.Deadline {
 		m.fireDeadline()
 	}
 }

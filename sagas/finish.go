@@ -68,7 +68,9 @@ func (m *machine) becomeMarker() {
 		StartID: inst.StartID, InputHash: inst.InputHash,
 		StartedAt: inst.StartedAt, LastNow: inst.LastNow, EndedAt: inst.EndedAt,
 		Cancels: inst.Cancels,
-		Expires: max(afterMillis(inst.EndedAt, inst.MarkerTTL), inst.Expires), // never before the full state
+		// Not before the start itself is too old to be accepted again, even if its producer's clock was
+		// ahead of ours.
+		Expires: max(afterMillis(max(inst.EndedAt, inst.IssuedAt), inst.MarkerTTL), inst.Expires),
 	}
 	m.fact(KindExpired, "", KV{"to", Marker.String()})
 }

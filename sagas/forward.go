@@ -190,6 +190,9 @@ func (m *machine) retryDo(i int, code string, retryAfter int64) {
 // resendDo is row h.
 func (m *machine) resendDo(i int) {
 	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	if m.checkDeadline(); m.inst.Phase == Compensating {
+		return // it has drained this step
+	}
 	if d.KeyWindow > 0 && m.now >= after(s.FirstSent, d.KeyWindow) {
 		m.outOfWindow(i)
 		return

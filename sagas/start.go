@@ -154,7 +154,7 @@ func admissible(p *Plan, input []byte, issuedAt, now Time) (class string, err er
 	}
 	// When the marker of an ended run is gone, nothing remembers that this start already ran. So no
 	// start that is older than markers live is ever accepted.
-	if keep := orDefault(p.MarkerRetention, DefaultMarkerRetention); issuedAt > 0 && afterMillis(issuedAt, millis(keep)) < now {
+	if keep := orDefault(p.MarkerRetention, DefaultMarkerRetention); issuedAt > 0 && afterMillis(issuedAt, millis(keep)) <= now {
 		return ClassStaleStart, fmt.Errorf("the start was issued at %d, longer ago than %s", issuedAt, keep)
 	}
 	return "", nil

@@ -158,6 +158,24 @@ func TestRows6And7(t *testing.T) {
 	w.has("fact rejected code=STALE_START")
 }
 
+// A producer's clock that is ahead must not open a gap between the end of the marker and the age at
+// which its start is refused.
+func TestMarkerOutlivesItsStart(t *testing.T) {
+	for _, ahead := range []Time{0, Time((48 * time.Hour).Milliseconds())} {
+		w := newWorld(t, planOf("a"))
+		start := startEvent()
+		start.IssuedAt = epoch + ahead
+		w.send(start)
+		w.reply("a", OutcomeOK)
+		for w.inst != nil {
+			w.now = w.inst.NextDue()
+			w.send(Timers{})
+		}
+		w.send(start)
+		w.has("fact rejected code=STALE_START")
+	}
+}
+
 // reply0 answers a step of an instance that has forgotten its steps.
 func (w *world) reply0(path string, outcome Outcome) {
 	w.t.Helper()
@@ -206,6 +224,16 @@ func TestRow9CancelAndDeadline(t *testing.T) {
 	w.has("fact deadline-hit", "fact compensating")
 	w.phase(Compensating)
 	w.steps("a PENDING, p ABANDONED")
+
+	// another timer is older than the deadline, but the clock is past both
+	w = newWorld(t, planOf("a", "p!"))
+	w.p.Deadline = 15 * time.Second
+	w.start()
+	w.after(10 * time.Second)
+	w.steps("a BACKOFF, p IDLE")
+	w.after(time.Minute)
+	w.has("fact deadline-hit", "command undo a")
+	w.hasNot("command do")
 
 	// the reply is taken before the timer: no do goes out after the deadline all the same
 	w = newWorld(t, planOf("a", "p!"))
