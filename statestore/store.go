@@ -1,6 +1,7 @@
 package statestore
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -323,7 +324,11 @@ func (s *Store) fail(err error) error {
 // failRead classes the error of a read. Damage ends the store; a refused read
 // does not.
 func (s *Store) failRead(err error) error {
-	if err = classify(err, false); err != nil && pebble.IsCorruptionError(err) {
+	err = classify(err, false)
+	if f := s.failure(); err != nil && f != nil {
+		return f // of which this one may be a consequence
+	}
+	if errors.Is(err, ErrCorrupt) {
 		return s.fail(err)
 	}
 	return err
