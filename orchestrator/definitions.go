@@ -107,7 +107,10 @@ func (d *definitions) load(ctx context.Context, cl *kgo.Client) error {
 func (d *definitions) tail(ctx context.Context, cl *kgo.Client) {
 	const recheck = 10 * time.Second
 	for ctx.Err() == nil {
-		poll, cancel := context.WithTimeout(ctx, recheck)
+		poll, cancel := context.WithCancel(ctx)
+		if len(d.waiting) > 0 { // for their topics, which nobody announces
+			time.AfterFunc(recheck, cancel)
+		}
 		fetches := cl.PollFetches(poll)
 		cancel()
 		fetches.EachError(func(_ string, _ int32, err error) {
@@ -258,7 +261,6 @@ func readerOpts() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
-		kgo.FetchMaxWait(500 * time.Millisecond),
 	}
 }
 

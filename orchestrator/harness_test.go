@@ -60,7 +60,7 @@ func newRig(t *testing.T, c *kafkatest.Cluster) *rig {
 	}
 	r := &rig{t: t, c: c, topics: topics, disk: kafkatest.NewDisk()}
 	r.cfg = orchestrator.Config{
-		Namespace: c.Namespace(), Client: c.Opts(), DataDir: "data", Partitions: 4, CreateTopics: true,
+		Namespace: c.Namespace(), Client: c.Opts(kgo.DisableClientMetrics()), DataDir: "data", Partitions: 4, CreateTopics: true,
 		Advertise: "127.0.0.1:8480", Logger: testLogger(t),
 	}
 	if c.IsReal() {
@@ -296,6 +296,7 @@ func (p *participants) on(op, command string, fn answerFunc) {
 func (p *participants) serve(topics ...string) {
 	p.calls, p.effects, p.ended = map[string]int{}, map[string]int{}, make(chan struct{})
 	cl, err := kgo.NewClient(p.c.Opts(
+		kgo.DisableClientMetrics(),
 		kgo.ConsumeTopics(topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

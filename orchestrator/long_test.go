@@ -20,7 +20,7 @@ func TestNinetyDays(t *testing.T) {
     attempt: 12h
     retry:
       backoff: 12h
-      backoffMax: 24h
+      max: 24h
 `, 1)
 		begun := time.Now()
 		r.people.on("do", "create", func(protocol.Command, []byte, int) *answer {
