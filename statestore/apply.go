@@ -26,7 +26,8 @@ func (s *Store) Prepare(b *Batch) (err error) {
 // Apply writes the batch, the changes of the derived index and the position in
 // one write of Pebble, without waiting for the disk. Call it after the commit
 // has been confirmed. p.Next must not be below that of the store. The batch
-// stays as it is; Reset it for the next cycle.
+// stays as it is; Reset it for the next cycle. After ErrFailed the batch is in
+// the files as a whole or not at all, and the position tells which.
 func (s *Store) Apply(b *Batch, p Position) (err error) {
 	defer s.contain(&err, nil)
 	if err := s.usable(b); err != nil {

@@ -522,10 +522,11 @@ func TestDiskFull(t *testing.T) {
 				p := statestore.Position{Next: int64(i + 1)}
 				b.Reset()
 				b.Put(mut.Key, mut.Value)
+				// The batch that is refused may be there after all.
+				muts, pos = append(muts, []statestore.Mutation{mut}), append(pos, p)
 				if err = s.Apply(b, p); err != nil {
 					break
 				}
-				muts, pos = append(muts, []statestore.Mutation{mut}), append(pos, p)
 			}
 			wantErr(t, "apply", err, statestore.ErrFailed)
 			wantErr(t, "cause", err, c.err)
