@@ -113,10 +113,17 @@ func formatEffect(e sagas.Effect, now sagas.Time, keys *keyNames) string {
 		}
 		for _, kv := range e.Detail {
 			value := kv.Value
-			if _, isKey := keys.seen[value]; isKey {
-				value = keys.short(value)
+			switch kv.Key {
+			case "digest": // changes with every character of the definition
+				continue
+			case "until":
+				if at, err := strconv.ParseInt(value, 10, 64); err == nil {
+					value = since(sagas.Time(at), now)
+				}
 			}
-			fmt.Fprintf(&b, " %s=%s", kv.Key, quoteIfNeeded(value))
+			if value != "" {
+				fmt.Fprintf(&b, " %s=%s", kv.Key, quoteIfNeeded(value))
+			}
 		}
 		return b.String()
 	case sagas.DeadLetter:

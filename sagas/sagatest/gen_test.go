@@ -44,10 +44,14 @@ func drawGraphPlan(t *rapid.T) *sagas.Plan {
 		MarkerRetention: 30 * 24 * time.Hour,
 		Deadline:        rapid.SampledFrom([]time.Duration{0, 0, 0, 20 * time.Second, 10 * time.Minute}).Draw(t, "deadline"),
 	}
+	kinds := []sagas.StepKind{sagas.Compensatable, sagas.Compensatable, sagas.Compensatable, sagas.Optional, sagas.ReadOnly}
+	if !hasPivot {
+		kinds = append(kinds, sagas.Retriable) // a saga without a pivot may retry anywhere
+	}
 	for i := range before + after + 1 {
 		switch {
 		case i < before:
-			kind := rapid.SampledFrom([]sagas.StepKind{sagas.Compensatable, sagas.Compensatable, sagas.Compensatable, sagas.Optional, sagas.ReadOnly}).Draw(t, "kind")
+			kind := rapid.SampledFrom(kinds).Draw(t, "kind")
 			s := drawStep(t, fmt.Sprintf("s%d", i), kind)
 			for j := range i {
 				if rapid.IntRange(0, 2).Draw(t, "edge") == 0 {
@@ -111,6 +115,9 @@ func drawStep(t *rapid.T, path string, kind sagas.StepKind) sagas.PlanStep {
 		Retry:       drawRetry(t, uint32(rapid.IntRange(1, 4).Draw(t, "attempts"))),
 		OnUnknown:   sagas.UnknownCompensate,
 		KeyWindow:   seconds(t, "key window", 0, 0, 300, 86400),
+	}
+	if kind == sagas.Compensatable && rapid.IntRange(0, 7).Draw(t, "a person decides") == 0 {
+		s.OnUnknown = sagas.UnknownAttention
 	}
 	offersInquire := rapid.Bool().Draw(t, "offers inquire")
 	switch kind {

@@ -23,6 +23,7 @@ type account struct {
 	executed  bool              // a reply said that the do took effect
 	refused   bool              // a reply said definitely that it did not
 	onlyOne   bool              // that reply came while a single attempt had been emitted
+	tooLate   bool              // that reply came when an undo was on its way already
 	undone    bool              // an undo was answered ok and nothing has contradicted it since
 	undoNoop  bool              // that answer was a noop
 	undoRound uint32            // the round of that undo
@@ -82,6 +83,7 @@ func (o *oracle) reply(r sagas.Reply) {
 		case refused && !a.refused && !a.executed:
 			a.refused = true
 			a.onlyOne = a.attempts() == 1
+			a.tooLate = len(a.undoSent) > 0
 		}
 	case sagas.OpUndo:
 		if r.Attempt > a.undoSent[r.Round] || r.Outcome != sagas.OutcomeOK {

@@ -141,6 +141,9 @@ func TestP05_OneKeyOneMeaning(t *testing.T) {
 			if want := sagas.IdempotencyKey("test", c.WorkflowID, c.Run, c.Path, c.Op, c.Round); c.Key != want {
 				failf(t, s, "%s %s: key %s is not derived from its address", c.Op, c.Path, c.Key)
 			}
+			if canonical, err := sagas.CanonicalJSON(c.Payload); err != nil || !bytes.Equal(canonical, c.Payload) || c.Payload[0] != '{' {
+				failf(t, s, "%s %s#%d: the payload %q is not a canonical JSON object", c.Op, c.Path, c.Attempt, c.Payload)
+			}
 			m.payload, m.fwd = string(c.Payload), c.ForwardKey
 			if was, ok := byKey[c.Key]; ok && was != m {
 				failf(t, s, "key %s means %+v and %+v", c.Key, was, m)
@@ -275,7 +278,8 @@ func TestP09_OrderOfCompensation(t *testing.T) {
 			if rep, ok := r.Event.(sagas.Reply); ok {
 				o.reply(rep)
 				if c, sent := open[rep.Path]; sent && rep.Run == 1 && rep.Outcome != sagas.OutcomeProgress && rep.Outcome != sagas.OutcomeRunning {
-					definite := rep.Outcome == sagas.OutcomeOK || rep.Outcome == sagas.OutcomeRejected || rep.Outcome == sagas.OutcomeExecuted || rep.Outcome == sagas.OutcomeNotExecuted
+					definite := rep.Outcome == sagas.OutcomeOK || rep.Outcome == sagas.OutcomeRejected || rep.Outcome == sagas.OutcomeExecuted || rep.Outcome == sagas.OutcomeNotExecuted ||
+						rep.Outcome == sagas.OutcomeFailedFatal && rep.Effect == sagas.EffectNone
 					if rep.Op == sagas.OpDo && rep.Attempt == c.Attempt || definite && rep.Op != sagas.OpUndo {
 						delete(open, rep.Path)
 					}
@@ -351,6 +355,9 @@ func TestP10_NoForgottenDebt(t *testing.T) {
 
 // forgotten says what is wrong with a step that is in debt, "" = it is on the books.
 func forgotten(inst *sagas.Instance, step *sagas.StepState) string {
+	if slices.Contains(inst.Residue, step.Path) {
+		return "" // an operator took it on
+	}
 	listed := slices.ContainsFunc(inst.Attention, func(a sagas.Attention) bool { return a.Path == step.Path })
 	forward := false
 	switch step.State {
@@ -377,15 +384,13 @@ func forgotten(inst *sagas.Instance, step *sagas.StepState) string {
 			return "the saga is compensated"
 		}
 	case sagas.Closed:
-		if !slices.Contains(inst.Residue, step.Path) {
-			return "the saga is closed and does not list it as residue"
-		}
+		return "the saga is closed and does not list it as residue"
 	}
 	return ""
 }
 
 // P11: a step that was REFUSED after exactly one attempt is never undone; a step that was never sent
-// is never undone.
+// is never undone. (An undo that was on its way when the refusal came goes on: it finds nothing.)
 func TestP11_NothingToUndo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s *scenario
@@ -399,7 +404,7 @@ func TestP11_NothingToUndo(t *testing.T) {
 				switch a := o.steps[c.Path]; {
 				case a.attempts() == 0:
 					failf(t, s, "undo of %s, which was never sent", c.Path)
-				case a.refused && a.onlyOne && !a.executed:
+				case a.refused && a.onlyOne && !a.tooLate && !a.executed:
 					failf(t, s, "undo of %s, whose only attempt was refused", c.Path)
 				}
 			}
@@ -499,6 +504,7 @@ func TestP13_StaleEventsChangeNothing(t *testing.T) {
 }
 
 // P18: budgets. attempts, within, deadline and keyWindow are never exceeded by an automatic command.
+// And no participant is hammered: a step sends few commands at one moment.
 func TestP18_Budgets(t *testing.T) {
 	type series struct {
 		first sagas.Time
@@ -507,6 +513,7 @@ func TestP18_Budgets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s *scenario
 		dos, undos := make(map[string]series), make(map[string]series)
+		moments, burst := make(map[string]sagas.Time), make(map[string]int)
 		var started sagas.Time
 		s = newScenario(t, knobs{}, func(r sagatest.Record) {
 			if r.After == nil {
@@ -517,6 +524,12 @@ func TestP18_Budgets(t *testing.T) {
 			}
 			now := r.After.LastNow
 			for _, c := range commands(r) {
+				if moments[c.Path] != now {
+					moments[c.Path], burst[c.Path] = now, 0
+				}
+				if burst[c.Path]++; burst[c.Path] > 4 { // a do, its inquiry, an undo and its second round
+					failf(t, s, "%s: %d commands at one moment", c.Path, burst[c.Path])
+				}
 				step := &s.plan.Steps[s.plan.StepIndex(c.Path)]
 				switch c.Op {
 				case sagas.OpDo:
@@ -539,7 +552,7 @@ func TestP18_Budgets(t *testing.T) {
 					if c.Deadline != 0 && c.Deadline > now+sagas.Time(step.Attempt.Milliseconds()) {
 						failf(t, s, "%s: the deadline is later than the attempt lasts", c.Path)
 					}
-					if r.After.Phase == sagas.Compensating {
+					if turned(r, c) {
 						failf(t, s, "%s: a do while the saga compensates", c.Path)
 					}
 					pivotSent := s.plan.Pivot >= 0 && r.Before != nil && len(r.Before.Steps) > 0 && r.Before.Steps[s.plan.Pivot].Round > 0
@@ -565,6 +578,26 @@ func TestP18_Budgets(t *testing.T) {
 	})
 }
 
+// turned says whether the saga was compensating before it emitted c.
+func turned(r sagatest.Record, c sagas.Command) bool {
+	if r.Before != nil && r.Before.Phase == sagas.Compensating {
+		return true
+	}
+	for _, e := range r.Effects {
+		switch e := e.(type) {
+		case sagas.Lifecycle:
+			if e.Kind == sagas.KindCompensating {
+				return true
+			}
+		case sagas.Command:
+			if e.Address == c.Address {
+				return false
+			}
+		}
+	}
+	return false
+}
+
 // P21: codec. decode(encode(s)) = s for every reachable state; a record of a later format is
 // refused; damage is refused and never panics.
 func TestP21_Codec(t *testing.T) {
@@ -579,8 +612,10 @@ func TestP21_Codec(t *testing.T) {
 			if err != nil {
 				failf(t, s, "decode: %v", err)
 			}
-			if diff := cmp.Diff(r.After, back, cmpopts.EquateEmpty()); diff != "" {
-				failf(t, s, "another instance comes back:\n%s", diff)
+			if len(s.trace)%8 == 0 { // slow, and most states resemble their neighbours
+				if diff := cmp.Diff(r.After, back, cmpopts.EquateEmpty()); diff != "" {
+					failf(t, s, "another instance comes back:\n%s", diff)
+				}
 			}
 			if !bytes.Equal(encode(back), b) {
 				failf(t, s, "other bytes come back")

@@ -214,7 +214,9 @@ func (w *World) next(end sagas.Time) bool {
 	case armed && timer <= end:
 		w.now = max(w.now, timer)
 		w.Feed(sagas.Timers{})
-		if again, ok := w.NextTimer(); ok && again <= timer {
+		if again, ok := w.NextTimer(); ok && again <= timer && w.Plan == nil {
+			return false // without its definition an active instance keeps still
+		} else if ok && again <= timer {
 			w.err = fmt.Errorf("a timer due at %s is still armed after it fired", since(again, Epoch))
 			return false
 		}
