@@ -67,8 +67,9 @@ func fence(t *testing.T, c *kafkatest.Cluster, work string) {
 	disk, other := kafkatest.NewDisk(), kafkatest.NewDisk()
 
 	// The old owner stops at begin, with a batch that is complete, as if the
-	// process had been frozen there.
-	var frozen atomic.Bool
+	// process had been frozen there. Depending on who is quicker it is the broker
+	// or the group that tells it the truth afterwards; the broker decides.
+	var frozen, thawed atomic.Bool
 	reached, thaw := make(chan struct{}), make(chan struct{})
 	var classes list
 	cfg := r.config("a", disk)
@@ -76,6 +77,10 @@ func fence(t *testing.T, c *kafkatest.Cluster, work string) {
 		if name == FailBegin && frozen.CompareAndSwap(true, false) {
 			close(reached)
 			<-thaw
+			thawed.Store(true)
+		}
+		if name == FailEnded && thawed.Load() {
+			classes.add("committed")
 		}
 		return nil
 	}
@@ -108,6 +113,9 @@ func fence(t *testing.T, c *kafkatest.Cluster, work string) {
 	r.until("the old owner is fenced", func() bool { return classes.has("fenced") })
 	r.send(2, 3, "inc")
 	r.check(b)
+	if classes.has("committed") {
+		t.Error("the old owner has committed after it was fenced")
+	}
 	if view, ok := a.View(0); ok {
 		t.Errorf("the old owner still serves: %+v", view)
 	}

@@ -3,6 +3,7 @@ package topology
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -76,7 +77,7 @@ func newProducers(ctx context.Context, cfg *Config, base []kgo.Opt, task int32) 
 			kgo.RecordDeliveryTimeout(cfg.Timing.Transaction),
 			kgo.ProducerLinger(0),
 			kgo.MaxBufferedRecords(bufferedRecordsMax),
-			kgo.ProducerBatchCompression(cfg.Compression...),
+			kgo.ProducerBatchCompression(slices.Clone(cfg.Compression)...), // kgo writes to what it is given,
 			kgo.RecordPartitioner(Partitioner()),
 			kgo.RequiredAcks(kgo.AllISRAcks()),
 		)

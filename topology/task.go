@@ -175,6 +175,10 @@ func (t *task) run() {
 			backoff.reset()
 		}
 		if t.stopping() {
+			if kind := classify(err); kind != classStopped {
+				t.log.Info("task dropped its batch while it was ending", "error", err)
+				t.hooks.aborted(t.id, kind.String(), err)
+			}
 			break
 		}
 		if !t.recover(err, backoff) {
