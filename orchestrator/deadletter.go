@@ -2,8 +2,10 @@ package orchestrator
 
 import (
 	"errors"
+	"time"
 
 	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
 )
 
@@ -26,6 +28,37 @@ func (p *processor) deadLetter(c *topology.Cycle, rec *topology.Record, wid stri
 			Attempts: 1, WorkflowID: wid, Node: p.cfg.Advertise, Version: Version,
 		}.Headers()),
 	})
+}
+
+// machineLetter sends what the machine sets aside: the record of the event, or a start that waited in
+// the store until it turned out that it cannot run.
+func (p *processor) machineLetter(c *topology.Cycle, o *origin, e *sagas.DeadLetter) {
+	rec := o.rec
+	switch {
+	case e.Class == sagas.ClassOrphanReply && p.cfg.OrphanReplies == OrphanDrop:
+		p.counts.ignored("orphan-reply")
+		return
+	case e.Parked != nil:
+		rec = p.startRecord(e.Parked)
+	}
+	p.deadLetter(c, rec, o.wid, fault{stageAdvance, e.Class, e.Message})
+}
+
+// startRecord writes a start anew, so that it can be sent again as it is. Its first record is gone
+// from memory, so the dead letter names offset 0.
+func (p *processor) startRecord(s *sagas.Start) *topology.Record {
+	_, id := sagas.SplitWorkflowID(s.WorkflowID)
+	value, err := protocol.AppendAvro(nil, &protocol.Start{
+		Type: s.Type, ID: id, Version: s.Version, StartID: s.StartID, Input: s.Input, ReplyTo: s.ReplyTo,
+		Tags: s.Tags, IssuedAt: int64(s.IssuedAt), Trace: s.Trace,
+	})
+	if err != nil {
+		p.cfg.Logger.Error("waiting start cannot be written anew", "workflow_id", s.WorkflowID, "err", err)
+		return nil
+	}
+	key := []byte(s.WorkflowID)
+	return &topology.Record{Topic: p.topics.Intake, Partition: protocol.Partition(key, p.partitions), Key: key, Value: value,
+		Timestamp: time.UnixMilli(int64(s.IssuedAt)), Headers: []topology.Header{contentAvro}}
 }
 
 // faultOfPoison says why the runtime gave up on a record or a timer. The text holds no payload: a

@@ -19,24 +19,19 @@ const (
 
 // Classes of dead letters beside those of package protocol and those that the machine names.
 const (
-	classTombstone     = "TOMBSTONE"    // a record without a value where one is needed
-	classMisrouted     = "MISROUTED"    // forwarded once and still on the wrong partition
-	classOrphanReply   = "ORPHAN_REPLY" // a reply reports an effect for an instance nobody knows
-	classBadReply      = "BAD_REPLY"    // the token is readable, the rest is not
-	classNoID          = "NO_ID"        // neither the value nor the definition gives an id
-	classUnknown       = "UNKNOWN_DEFINITION"
+	classTombstone     = "TOMBSTONE"     // a record without a value where one is needed
+	classMisrouted     = "MISROUTED"     // forwarded once and still on the wrong partition
+	classNoID          = "NO_ID"         // neither the value nor the definition gives an id
 	classTooLarge      = "TOO_LARGE"     // the instance or its outputs would not fit into a record
 	classUndeliverable = "UNDELIVERABLE" // Kafka refuses an output, e.g. because its topic is missing
 	classPanic         = "PANIC"         // a fault of ours
 	classFailed        = "FAILED"        // anything else
-	classInvalidInput  = "INVALID_INPUT" // the definition cannot make an id of the input
 )
 
 // fault says why a record is set aside.
 type fault struct{ stage, class, message string }
 
-// input is one record after decoding: an event for the instance wid, or a fault, or both (a reply
-// that is answered with a retry and kept for people).
+// input is one record after decoding: an event for the instance wid, or a fault.
 type input struct {
 	wid   string
 	event sagas.Event
@@ -97,7 +92,7 @@ func (p *processor) start(m *protocol.Start, rec *topology.Record) *input {
 	}
 	body, err := sagas.CanonicalJSON(m.Input)
 	if err != nil {
-		in := faulty(classInvalidInput, "the input is not a JSON object that can be taken: "+err.Error())
+		in := faulty(sagas.ClassInvalidInput, "the input is not a JSON object that can be taken: "+err.Error())
 		in.wid = m.WorkflowID()
 		return in
 	}
@@ -110,11 +105,11 @@ func (p *processor) start(m *protocol.Start, rec *topology.Record) *input {
 		case plan != nil && plan.ID != nil:
 			made, err := plan.ID.String(startScope(body))
 			if err != nil || made == "" || len(made) > protocol.MaxID || !utf8.ValidString(made) {
-				return faulty(classInvalidInput, "the definition's id expression makes no usable id of this input")
+				return faulty(sagas.ClassInvalidInput, "the definition's id expression makes no usable id of this input")
 			}
 			id = made
 		case id == "" && plan == nil:
-			return faulty(classUnknown, "the record has no id, and no definition is known that makes one")
+			return faulty(sagas.ClassUnknownDefinition, "the record has no id, and no definition is known that makes one")
 		case id == "":
 			return faulty(classNoID, "the record has no id, and the definition makes none")
 		}
@@ -169,9 +164,8 @@ func (p *processor) decodeReply(rec *topology.Record) *input {
 		output, err = sagas.CanonicalJSON(rec.Value)
 	}
 	if err != nil {
-		reply.Outcome, reply.Code, reply.Message = sagas.OutcomeBadReply, classBadReply, "the reply could not be read"
-		return &input{wid: token.WorkflowID, event: reply,
-			fault: &fault{stageDecode, classBadReply, messageOf(err)}}
+		reply.Outcome, reply.Code, reply.Message = sagas.OutcomeBadReply, sagas.ClassBadReply, messageOf(err)
+		return &input{wid: token.WorkflowID, event: reply} // the machine asks for the dead letter
 	}
 	reply.Outcome, reply.Effect = sagas.Outcome(r.Outcome), sagas.Certainty(r.Effect)
 	reply.Code, reply.Message, reply.RetryAfter = r.Code, r.Message, r.RetryAfter

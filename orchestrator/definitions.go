@@ -37,10 +37,10 @@ func (r definitionRef) String() string {
 
 // loaded is one version as this process knows it.
 type loaded struct {
-	plan      *sagas.Plan // nil when the version cannot be used
-	digest    sagas.Digest
-	canonical []byte
-	fault     string // why plan is nil
+	plan   *sagas.Plan // nil when the version cannot be used
+	open   bool        // new instances may start: the topics that it sends to exist
+	digest sagas.Digest
+	fault  string // why plan is nil, or open is false
 }
 
 // catalog is everything that was published. It is immutable: the reader makes a new one.
@@ -65,7 +65,7 @@ func (c *catalog) resolve(typ string, version uint32) (*sagas.Plan, uint32) {
 	if version == 0 {
 		version = c.active[typ]
 	}
-	if l := c.versions[definitionRef{typ, version}]; l != nil {
+	if l := c.versions[definitionRef{typ, version}]; l != nil && l.open {
 		return l.plan, version
 	}
 	return nil, version
@@ -78,13 +78,13 @@ type definitions struct {
 	log       *slog.Logger
 	current   atomic.Pointer[catalog]
 
-	// usable is asked before a plan is offered, and again for those it refused; nil = all are. It
-	// says why a plan cannot be used yet.
+	// usable is asked before new instances may take a plan, and again for those it refused; nil = all
+	// are. It says why a plan cannot be used yet.
 	usable func(ctx context.Context, plans []*sagas.Plan) map[*sagas.Plan]error
 	// changed is called after the catalog gained a usable plan or an alias moved.
 	changed func()
 
-	waiting map[definitionRef]*sagas.Plan // compiled, not usable yet; owned by the reader
+	waiting map[definitionRef]*sagas.Plan // compiled, not open yet; owned by the reader
 }
 
 func newDefinitions(namespace, topic string, log *slog.Logger) *definitions {
@@ -162,8 +162,7 @@ func (d *definitions) absorb(ctx context.Context, recs []*kgo.Record) {
 				continue
 			}
 			if l.plan != nil {
-				d.waiting[ref], l.plan = l.plan, nil
-				l.fault = "not checked yet"
+				d.waiting[ref], l.fault = l.plan, "not checked yet"
 			} else {
 				d.log.Error("definition does not compile here, its instances wait", "definition", ref.String(), "err", l.fault)
 			}
@@ -192,11 +191,11 @@ func (d *definitions) admit(ctx context.Context, next *catalog) (news bool) {
 		l := *next.versions[ref]
 		if err := faults[plan]; err != nil {
 			if l.fault != err.Error() {
-				d.log.Error("definition cannot be used yet, its instances wait", "definition", ref.String(), "err", err)
+				d.log.Error("definition cannot be used yet, new instances wait", "definition", ref.String(), "err", err)
 			}
 			l.fault = err.Error()
 		} else {
-			l.plan, l.fault, news = plan, "", true
+			l.open, l.fault, news = true, "", true
 			delete(d.waiting, ref)
 			d.log.Info("definition loaded", "definition", ref.String(), "digest", l.digest.String())
 		}
@@ -212,7 +211,7 @@ func (d *definitions) compile(typ, version string, value []byte) (definitionRef,
 		return definitionRef{}, nil
 	}
 	ref := definitionRef{def.Saga, def.Version}
-	l := &loaded{digest: def.Digest(), canonical: value}
+	l := &loaded{digest: def.Digest()}
 	plan, err := sagas.Compile(def)
 	if err != nil {
 		l.fault = err.Error()

@@ -40,8 +40,6 @@ func (p *processor) Process(c *topology.Cycle, rec *topology.Record, msg any) er
 	}
 	if in.fault != nil {
 		p.deadLetter(c, rec, in.wid, *in.fault)
-	}
-	if in.event == nil {
 		return nil
 	}
 	return p.walk(c, rec, in.wid, in.event, in.version, "")
@@ -181,7 +179,7 @@ func (p *processor) retryWithoutResult(c *topology.Cycle, rec *topology.Record, 
 		return p.walk(c, nil, string(key), sagas.Timers{}, 0, topic)
 	}
 	in := p.decode(rec)
-	if in.event == nil {
+	if in.fault != nil {
 		return errInstanceUnreadable
 	}
 	return p.walk(c, rec, in.wid, in.event, in.version, topic)

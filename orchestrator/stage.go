@@ -39,13 +39,13 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 			c.Emit(rec)
 			p.counts.lifecycle(&e, o.before)
 		case sagas.DeadLetter:
-			p.deadLetter(c, o.rec, o.wid, fault{stageAdvance, e.Class, e.Message})
+			p.machineLetter(c, o, &e)
 		case sagas.Result:
 			if e.Topic != o.without {
 				c.Emit(p.result(&e))
 			}
 		case sagas.Ignored:
-			p.ignored(c, o, &e)
+			p.counts.ignored(e.Reason)
 		default:
 			return fmt.Errorf("effect %T is not known", e)
 		}
@@ -131,24 +131,4 @@ func (p *processor) result(e *sagas.Result) *topology.Record {
 		Topic: e.Topic, Partition: topology.ByKey, Key: []byte(e.WorkflowID), Value: e.Output,
 		Headers: recordHeaders(protocol.Result{WorkflowID: e.WorkflowID, Run: e.Run, Phase: e.Phase.String(), Cause: e.Cause}.Headers()),
 	}
-}
-
-// ignored counts an event without effect. A reply that reports an effect for an instance nobody
-// knows is kept for people: money may have moved.
-func (p *processor) ignored(c *topology.Cycle, o *origin, e *sagas.Ignored) {
-	p.counts.ignored(e.Reason)
-	reply, ok := o.event.(sagas.Reply)
-	if !ok || o.before != nil || p.cfg.OrphanReplies == OrphanDrop || !hadEffect(&reply) {
-		return
-	}
-	p.deadLetter(c, o.rec, o.wid, fault{stageAdvance, classOrphanReply,
-		"the reply reports an effect for an instance that does not exist (any more)"})
-}
-
-// hadEffect says whether a reply states that something was done.
-func hadEffect(r *sagas.Reply) bool {
-	if r.Effect != sagas.EffectDefault {
-		return r.Effect == sagas.EffectDone && !r.Noop
-	}
-	return protocol.Outcome(r.Outcome).DefaultEffect() == protocol.EffectDone && !r.Noop
 }
