@@ -74,6 +74,7 @@ func (w *world) apply(attempt time.Duration, refuseCapture, silent uint64) {
 	def = own(def, `^  (psp|stock|ship):`, "  "+w.c.Name("")+"${1}:")
 	def = own(def, `attempt: \d+s`, "attempt: "+attempt.String())
 	def = own(def, `every: \d+s`, "every: 1s")
+	def = own(def, `    kind: retriable$`, "    kind: retriable\n    retry: {backoff: 500ms, max: 2s}")
 	file := filepath.Join(w.t.TempDir(), "saga.yaml")
 	if err := os.WriteFile(file, []byte(def), 0o644); err != nil {
 		w.t.Fatal(err)
