@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/amendsio/amends/protocol"
 )
 
@@ -121,6 +123,36 @@ func TestDuplicateStart(t *testing.T) {
 		equal(t, "class", r.deadLetters()[0].why.Class, "CONFLICT")
 		if n := r.people.sent("do capture", wid); n != 1 {
 			t.Errorf("capture was sent %d times", n)
+		}
+	})
+}
+
+// TestCancelBeforeStart: a cancel that overtakes its start forbids it.
+func TestCancelBeforeStart(t *testing.T) {
+	everywhere(t, func(t *testing.T, r *rig) {
+		r.running()
+		r.intake("order/1", map[string]any{"kind": "cancel", "type": "order", "id": "1", "requestId": "q", "reason": "changed my mind", "actor": "test"})
+		r.ends("order/1", "void", often)
+		r.begin("order", "1", map[string]any{"amount": 1})
+		r.until("the start is refused", often, func() bool { return slices.Contains(r.kinds("order/1"), "rejected") })
+		if n := r.people.sent("do reserve", "order/1"); n != 0 {
+			t.Errorf("reserve was sent %d times", n)
+		}
+	})
+}
+
+// TestClose: an operator ends an instance that nobody can finish.
+func TestClose(t *testing.T) {
+	everywhere(t, func(t *testing.T, r *rig) {
+		r.people.on("do", "authorise", func(protocol.Command, []byte, int) *answer { return silence() })
+		r.running()
+		wid := r.begin("order", "1", map[string]any{"amount": 1})
+		r.until("authorise was sent", often, func() bool { return r.people.sent("do authorise", wid) > 0 })
+		r.c.Produce(&kgo.Record{Topic: r.topics.Control, Key: []byte(wid),
+			Value: []byte(`{"kind":"admin","type":"order","id":"1","action":"close","operator":"ann","reason":"participant is gone"}`)})
+		v := r.ends(wid, "closed", often)
+		if !slices.Contains(v.Residue, "auth") || !slices.Contains(v.Residue, "reserve") {
+			t.Errorf("residue: %v", v.Residue)
 		}
 	})
 }

@@ -2,7 +2,9 @@ package orchestrator
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
@@ -114,6 +116,8 @@ func (p *processor) lifecycle(e *sagas.Lifecycle, rec *topology.Record) (*topolo
 
 var contentAvro = topology.Header{Key: protocol.HeaderContentType, Value: []byte(protocol.ContentAvro)}
 
+// details sorts what the wire wants sorted, and lets the first of two equal keys stand: a fact must
+// never fail for its remarks.
 func details(in []sagas.KV) []protocol.KV {
 	if len(in) == 0 {
 		return nil
@@ -122,7 +126,11 @@ func details(in []sagas.KV) []protocol.KV {
 	for i := range in {
 		out[i] = protocol.KV(in[i])
 	}
-	return out
+	byKey := func(a, b protocol.KV) int { return strings.Compare(a.Key, b.Key) }
+	if !slices.IsSortedFunc(out, byKey) {
+		slices.SortStableFunc(out, byKey)
+	}
+	return slices.CompactFunc(out, func(a, b protocol.KV) bool { return a.Key == b.Key })
 }
 
 // result answers the start.
