@@ -27,6 +27,10 @@ type owners struct {
 	}
 }
 
+// missAfter is how long a task without an owner is believed to have none, so
+// that a rebalance does not turn every query into a question to the group.
+const missAfter = 100 * time.Millisecond
+
 func newOwners(w *Worker) *owners { return &owners{w: w, slot: make(chan struct{}, 1)} }
 
 // find gives the address of the owner of a task; empty when the group has none.
@@ -57,11 +61,12 @@ func (o *owners) find(ctx context.Context, task int32) (string, error) {
 func (o *owners) cached(task int32) (string, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if time.Since(o.mu.at) >= o.w.cfg.Timing.OwnerCache {
+	age := time.Since(o.mu.at)
+	if o.mu.tasks == nil || age >= o.w.cfg.Timing.OwnerCache {
 		return "", false
 	}
 	address, ok := o.mu.tasks[task]
-	return address, ok
+	return address, ok || age < missAfter
 }
 
 // forget drops the cache: the group has changed.
