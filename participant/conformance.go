@@ -461,6 +461,14 @@ func transientFailure(t *testing.T, r *rig) {
 			t.Errorf("got %+v", a)
 		}
 	}
+	// A call that has ended, if only with a failure, is not one that an undo has to wait for.
+	do := r.command(protocol.OpDo, "charge", r.key(), "")
+	r.answerWith(Retry("DOWN", 0))
+	r.want(r.deliver(do), protocol.OutcomeFailedRetriable, "DOWN")
+	r.answerWith(nil)
+	if a := r.deliver(r.command(protocol.OpUndo, "charge", r.key(), do.Key)); a.Outcome != protocol.OutcomeOK || !a.Noop {
+		t.Errorf("got %+v", a)
+	}
 	boom := r.command(protocol.OpDo, "boom", r.key(), "")
 	panics := true
 	Do(r.h, "boom", func(_ context.Context, tx Tx, _ order) (receipt, error) {
