@@ -10,8 +10,6 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 RACE    := ./statestore ./changelog ./topology ./orchestrator ./participant ./client ./api ./internal/kafkatest ./internal/local
 # Packages with tests on a cluster: whatever uses kafkatest.
 ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\(' --include='*_test.go' . | xargs -n1 dirname | sort -u)
-# Packages with golden files.
-GOLDEN   = $(shell grep -rlE 'datadriven\.|golden' --include='*_test.go' . | xargs -n1 dirname | sort -u)
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
@@ -63,9 +61,9 @@ fuzz: ## fuzz every target for FUZZTIME (20s)
 	done
 
 golden: ## rewrite the golden files; read the diff before you commit it
-	@set -e; for dir in $(GOLDEN); do \
-		if grep -qE 'datadriven\.' $$dir/*_test.go; then $(GOTEST) $$dir -rewrite; else $(GOTEST) $$dir -update; fi; \
-	done
+	@set -e; \
+	for dir in $$(grep -rlF 'flag.Bool("update"' --include='*_test.go' . | xargs -n1 dirname | sort -u); do $(GOTEST) $$dir -update; done; \
+	for dir in $$(grep -rlF '"github.com/cockroachdb/datadriven"' --include='*.go' . | xargs -n1 dirname | sort -u); do $(GOTEST) $$dir -rewrite; done
 
 vet: ## go vet
 	$(GO) vet -tags $(TAGS) ./...
