@@ -1,5 +1,75 @@
-// Package topology runs processors over Kafka: it shares partitions between
-// identical processes, keeps each task's state in a local store whose truth is a
-// compacted changelog topic, and ends each round of work in one Kafka
-// transaction. It knows nothing of what the records mean.
+// Package topology runs a Processor over Kafka topics. Identical processes share
+// the work; each keeps the state of its tasks in local stores whose truth is a
+// compacted changelog topic; each round of work ends in one Kafka transaction.
+// The package knows nothing of what the records mean.
+//
+//	w, err := topology.New(topology.Config{
+//		App:       "payments.saga.",
+//		Inputs:    []string{"payments.saga.intake", "payments.saga.replies"},
+//		Changelog: "payments.saga.state",
+//		DataDir:   "/var/lib/payments",
+//		Client:    []kgo.Opt{kgo.SeedBrokers("kafka:9092")},
+//		Advertise: "10.0.0.7:7000",
+//		Processor: func(task int32) topology.Processor { return newProcessor(task) },
+//		Index:     index,
+//	})
+//	…
+//	err = w.Run(ctx) // until ctx ends; then finishes, commits, leaves, closes
+//
+// # Tasks
+//
+// The changelog has one partition per task. Task t reads the partitions p of
+// every input with p % tasks == t, and nothing else writes its state. The group
+// says which process should run a task; being able to commit under the two
+// transactional ids of the task is what owning it means.
+//
+// # Promises
+//
+// A record or a due timer has its effects (state, outputs, position) exactly
+// once, as seen by readers of committed data, whatever crashes when. Effects of
+// one record are visible together. Records of one input partition are processed
+// in order; those of different partitions in any order.
+//
+// A record that cannot be handled is set aside by the processor in the same
+// transaction. What goes wrong with the broker heals by itself. What cannot heal
+// halts the one task, with a reason in Tasks, and the others go on.
+//
+// # Invariants
+//
+// Each is named with the test that holds it.
+//
+//  1. The store holds no write whose transaction is not committed: apply comes
+//     after EndTxn is acknowledged. (TestCrashEverywhere, TestCommitOrder)
+//  2. An error anywhere in a commit ends in the crash path: nothing is assumed
+//     about its outcome. (TestCommitStopsAtFirstError, TestUnknownOutcome,
+//     TestConnectionLostAtEnd)
+//  3. Both ids are taken before anything is read, so a former owner cannot
+//     commit any more; a transaction of timers alone is no exception, because
+//     each holds the progress record. (TestTakeoverFences)
+//  4. Store and changelog have the same content, derived entries included.
+//     (every test that ends in rig.rebuilt)
+//  5. Nothing depends on the group for safety; a fenced task comes back only
+//     when a heartbeat has confirmed the membership. (TestTakeoverFences,
+//     TestFencedByStranger)
+//  6. What a poll returned belongs to the present assignment: all changes to it
+//     are made between polls. (TestTaskCrash, TestRebalance)
+//  7. Positions are never guessed: no reset, no jump over records that are gone.
+//     (TestTruncatedInput, TestInputLostWhileAway, TestChangelogMadeAnew)
+//  8. What waits in memory is bounded per task; a slow task does not hold up the
+//     others. (TestBoundedQueue, TestQueueMarks)
+//  9. A record on a foreign partition is sent on once and never processed in
+//     place. (TestMisrouted)
+//  10. One bad record costs itself and nothing else: no partition stops for it,
+//     no output of it is seen. (TestPoison, TestPoisonedTimer, TestPoisonFails,
+//     TestBisectionCondemnsTheRightInput)
+//  11. Time on a task never falls. (TestTimeNeverFalls)
+//  12. A task moves only along the picture at TaskState. (set panics otherwise,
+//     in every test)
+//
+// # Files
+//
+// The walk of the data is cycle.go; commit.go ends it; takeover.go is how a task
+// begins and how it goes on after any error; task.go is its life. member.go,
+// consumer.go and producer.go are the three kinds of Kafka clients. worker.go
+// holds them together.
 package topology
