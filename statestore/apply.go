@@ -123,6 +123,10 @@ func (s *Store) write(b *Batch, p Position) error {
 		return classify(err, false)
 	}
 
+	if err := s.reader.close(); err != nil {
+		return s.failRead(err)
+	}
+
 	// The timer lock spans the write and the new bound, so that nobody looks
 	// up the next timer in between and remembers what was true before.
 	s.timers.mu.Lock()

@@ -186,6 +186,7 @@ func (b *Batch) Reset() {
 	b.bytes, b.err, b.prepared = 0, nil, false
 	b.mem.reset()
 	b.timers.reset()
+	b.s.rest()
 }
 
 // Len is the number of keys written.
@@ -217,11 +218,26 @@ func (b *Batch) loadAlone(e *batchEntry) (err error) {
 	return b.load(e)
 }
 
+// rest closes the reader between cycles, so that it does not hold on to tables
+// that could be deleted.
+func (s *Store) rest() {
+	var err error
+	defer s.contain(&err, nil)
+	if s.reader.it == nil || !s.calls.enter() {
+		return // Close does it
+	}
+	defer s.leave()
+	if err := s.reader.close(); err != nil {
+		_ = s.failRead(err) // damage is recorded; the rest was reported when it was met
+	}
+}
+
 // load reads what the store holds under the entry's key, inside a call.
 func (b *Batch) load(e *batchEntry) error {
-	value, found, err := b.s.readInto(&b.mem, e.key)
+	b.scratch = appendData(b.scratch[:0], e.key)
+	value, found, err := b.s.reader.find(b.s.db, b.scratch, &b.mem)
 	if err != nil {
-		return err
+		return b.s.failRead(err)
 	}
 	e.old, e.found, e.known = value, found, true
 	return nil

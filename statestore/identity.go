@@ -39,7 +39,7 @@ func (id Identity) check() error {
 // claim compares the stored identity with the wanted one, or writes it into a
 // store that is empty.
 func (s *Store) claim(want Identity) error {
-	value, found, err := s.read(keyIdentity, nil)
+	value, found, err := s.read(keyIdentity)
 	if err != nil {
 		return err
 	}

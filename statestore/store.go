@@ -60,6 +60,7 @@ type Store struct {
 	onFail   func(error)
 	timers   timerIndex
 	loading  *Batch // of Load
+	reader   reader // of the writing goroutine
 	calls    calls
 	failed   atomic.Pointer[failure]
 	opened   atomic.Bool // Open returned the store: failures go to onFail
@@ -197,7 +198,7 @@ func (s *Store) options(o Options) *pebble.Options {
 
 // readPosition reads where the store stands and that nothing before is missing.
 func (s *Store) readPosition() error {
-	value, found, err := s.read(keyPosition, nil)
+	value, found, err := s.read(keyPosition)
 	if err != nil {
 		return err
 	}
@@ -239,17 +240,11 @@ func (s *Store) Get(key []byte) (value []byte, found bool, err error) {
 		return nil, false, err
 	}
 	defer s.leave()
-	return s.readInto(nil, key)
-}
-
-// readInto reads a data key; the value is copied into mem, or into memory of
-// its own without one.
-func (s *Store) readInto(mem *arena, key []byte) ([]byte, bool, error) {
 	var buf [128]byte
-	return s.read(appendData(buf[:0], key), mem)
+	return s.read(appendData(buf[:0], key))
 }
 
-func (s *Store) read(key []byte, mem *arena) (value []byte, found bool, err error) {
+func (s *Store) read(key []byte) (value []byte, found bool, err error) {
 	v, closer, err := s.db.Get(key)
 	if err == pebble.ErrNotFound {
 		return nil, false, nil
@@ -257,11 +252,7 @@ func (s *Store) read(key []byte, mem *arena) (value []byte, found bool, err erro
 	if err != nil {
 		return nil, false, s.failRead(err)
 	}
-	if mem != nil {
-		value = mem.copy(v)
-	} else {
-		value = append(make([]byte, 0, len(v)), v...)
-	}
+	value = append(make([]byte, 0, len(v)), v...)
 	return value, true, classify(closer.Close(), false)
 }
 
@@ -291,6 +282,7 @@ func (s *Store) Close() (err error) {
 	}
 	defer s.release()
 	defer s.contain(&err, nil)
+	_ = s.reader.close() // what it met was reported by the read
 	if err := s.db.Close(); err != nil && s.failure() == nil {
 		return classify(err, false)
 	}
