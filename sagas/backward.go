@@ -62,7 +62,7 @@ func (m *machine) backward() {
 		}
 		debt := m.inDebt(i)
 		if debt && s.Undo == UndoNone && !s.inFlight() {
-			m.raise(s.Path, ReasonNoUndo, "the step took effect and has no undo")
+			m.raise(s.Path, ReasonNoUndo, "the step took effect, or may have, and has no undo")
 		}
 		below[i] = waits || debt
 		open = open || debt
@@ -97,7 +97,16 @@ func (m *machine) inDebt(i int) bool {
 	if s.Undo != UndoNone {
 		return !s.Undo.settled()
 	}
-	return m.owes(i) || (s.SeenDone && (s.Kind == Pivot || s.Kind == Retriable))
+	return m.owes(i) || s.unpayable()
+}
+
+// unpayable says whether the step has, or may have, an effect that its kind does not allow to leave
+// behind. It matters only where there is no undo.
+func (s *StepState) unpayable() bool {
+	if s.Kind != Pivot && s.Kind != Retriable {
+		return false
+	}
+	return s.SeenDone || s.State == StepDone || s.State == StepUnknown || s.State == StepFailed
 }
 
 // openDebts counts the steps that still keep the saga from being compensated.

@@ -63,8 +63,9 @@
 //   - An undo that is rejected counts as failed-fatal: there is no business no to an undo.
 //   - A rejected reply that states an effect, and an ok that states none, are read by the safe side:
 //     the first as failed-fatal, the second as ok.
-//   - A pivot or retriable step that took effect but has no undo keeps the instance in COMPENSATING
-//     with attention NO_UNDO, and so also freezes the undo of everything before it. A person closes it.
+//   - A pivot or retriable step that took effect, or may have, and has no undo keeps the instance in
+//     COMPENSATING with attention NO_UNDO, and so also freezes the undo of everything before it. A
+//     person closes it.
 //   - An optional step that succeeds after it was given up becomes DONE. After COMPLETED that is a
 //     late-effect fact, with attention only when it has an undo.
 //   - Late effects reopen COMPENSATED, and CLOSED when the pivot has not taken effect. A reopened

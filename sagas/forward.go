@@ -269,6 +269,9 @@ func (m *machine) refuse(i int, code, message string) {
 	m.dropPayload(i)
 	m.fact(KindStepRejected, s.Path, KV{"code", s.Code}, KV{"message", s.Message})
 	m.settle(s.Path, ReasonSlow, ReasonBudgetSpent, ReasonUnknownOutcome)
+	if !s.SeenDone {
+		m.settle(s.Path, ReasonNoUndo)
+	}
 	if s.Kind == Retriable && m.inst.Phase.Active() && m.inst.Phase != Compensating {
 		m.fact(KindContractViolation, s.Path, KV{"code", s.Code})
 		m.raise(s.Path, ReasonRefused, "a retriable step may not be refused")

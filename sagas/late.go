@@ -26,8 +26,7 @@ func (m *machine) lateDone(i int, r *Reply) string {
 func (m *machine) answerFor(i int) {
 	inst := m.inst
 	s := &inst.Steps[i]
-	unpaid := s.Kind == Pivot || s.Kind == Retriable
-	if !m.owes(i) && !unpaid {
+	if !m.owes(i) && !s.unpayable() {
 		return // an effect that owes nothing
 	}
 	committed := inst.Phase == Completed || (inst.Phase == Closed && (i == m.p.Pivot || m.committed()))

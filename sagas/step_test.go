@@ -839,6 +839,23 @@ func TestNoEffectEndsTheDebt(t *testing.T) {
 	w.has("ignored duplicate")
 }
 
+// A retriable step has no undo. When the saga turns round before its outcome is known, somebody has to
+// find out; it is not forgotten.
+func TestUnknownWithoutUndo(t *testing.T) {
+	w := newWorld(t, planOf("a", "r+"))
+	w.start()
+	w.reply("a", OutcomeOK)
+	w.send(Cancel{RequestID: "c"})
+	w.after(10 * time.Second)
+	w.steps("a DONE/OWED, r UNKNOWN")
+	w.attention("NO_UNDO r")
+	w.phase(Compensating)
+	w.reply("r", OutcomeRejected)
+	w.attention("")
+	w.reply("undo a", OutcomeOK)
+	w.phase(Compensated)
+}
+
 func TestPayloadOfARound(t *testing.T) {
 	w := newWorld(t, planOf("a", "b"))
 	w.start()
