@@ -90,6 +90,12 @@ func (p *processor) start(m *protocol.Start, rec *topology.Record) *input {
 	if m.Parent != nil || m.NotBefore > 0 {
 		return faulty(protocol.ClassUnsupported, "starts with a parent or notBefore are not taken yet")
 	}
+	if ownTopic(p.cfg.Namespace, m.ReplyTo) {
+		// Whoever may start a saga must not be able to write to the state topic through it.
+		in := faulty(sagas.ClassInvalidInput, "replyTo names a topic of the engine")
+		in.wid = m.WorkflowID()
+		return in
+	}
 	body, err := sagas.CanonicalJSON(m.Input)
 	if err != nil {
 		in := faulty(sagas.ClassInvalidInput, "the input is not a JSON object that can be taken: "+err.Error())

@@ -456,3 +456,7 @@ func equal[T any](t *testing.T, what string, got, want T) {
 		t.Errorf("%s:\n got %s\nwant %s", what, g, w)
 	}
 }
+
+func filter(status, typ string, limit int) orchestrator.Filter {
+	return orchestrator.Filter{Status: status, Type: typ, Limit: limit}
+}

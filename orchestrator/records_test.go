@@ -52,6 +52,7 @@ func TestStrangeRecords(t *testing.T) {
 			{"kind", "", at(r.topics.Intake, "kind", []byte(`{"kind":"explode","type":"order","id":"x"}`))},
 			{"array", "MALFORMED", at(r.topics.Intake, "array", []byte(`{"type":"order","id":"x","input":[1]}`))},
 			{"deep", "", at(r.topics.Intake, "deep", []byte(`{"type":"order","id":"x","input":{"a":`+strings.Repeat("[", 5000)+strings.Repeat("]", 5000)+`}}`))},
+			{"changelog", "INVALID_INPUT", at(r.topics.Intake, "changelog", []byte(`{"type":"order","id":"x","input":{},"replyTo":"`+r.topics.State+`"}`))},
 			{"tombstone", "TOMBSTONE", at(r.topics.Intake, "tombstone", nil)},
 			{"avro", "", at(r.topics.Intake, "avro", bomb)},
 			{"schema", "UNKNOWN_SCHEMA", at(r.topics.Intake, "schema", []byte("\xc3\x01\x01\x02\x03\x04\x05\x06\x07\x08rest"))},

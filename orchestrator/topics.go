@@ -54,6 +54,12 @@ func ensureCommands(ctx context.Context, adm *kadm.Client, cfg Config, topics []
 	if len(topics) == 0 {
 		return nil
 	}
+	for _, name := range topics {
+		if ownTopic(cfg.Namespace, name) {
+			return &Error{Code: CodeBadRequest, Class: ErrInvalid, Cause: "commands cannot go to " + name + ", a topic of the engine",
+				Fix: "Give the participant another topic."}
+		}
+	}
 	have, err := listTopics(ctx, adm, topics)
 	if err != nil {
 		return err
@@ -69,6 +75,12 @@ func ensureCommands(ctx context.Context, adm *kadm.Client, cfg Config, topics []
 		_, err = awaitTopics(ctx, adm, topics)
 	}
 	return err
+}
+
+// ownTopic says whether only the engine may write to topic: whatever starts with the prefix of the
+// namespace, also what later versions may add to it.
+func ownTopic(namespace, topic string) bool {
+	return strings.HasPrefix(topic, protocol.App(namespace))
 }
 
 // planLayout sizes the topics that are missing after those that exist.
