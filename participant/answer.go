@@ -285,6 +285,9 @@ func (x *execution) undo() (Answer, error) {
 		case nothing, fwd.Status == Rejected, fwd.Status == Failed && fwd.Effect == protocol.EffectNone:
 			row.Noop = true
 			return fresh(row), s.Set(x.cmd.Key, row)
+		case fwd.Undone:
+			// Another undo, under another key, was first. What it reversed must not be reversed twice.
+			return fresh(row), nil
 		case fwd.Status == Started && x.now <= fwd.Until:
 			return Answer{}, answered{failed(protocol.OutcomeFailedRetriable, CodeBusy)}
 		case h == nil:
@@ -292,18 +295,20 @@ func (x *execution) undo() (Answer, error) {
 		case fwd.Status == Started:
 			// The do never ended and its time is over. It may have taken effect.
 			fwd.Status, fwd.Effect, fwd.Code, fwd.Until = Failed, protocol.EffectUnknown, CodeInterrupted, 0
-			if err := s.Set(x.cmd.ForwardKey, fwd); err != nil {
-				return Answer{}, err
-			}
 		}
 		_, err = x.call(s, func(ctx context.Context, tx Tx) ([]byte, error) {
 			return nil, h.undo(ctx, tx, x.payload, forward(x.cmd.ForwardKey, fwd))
 		})
-		if errors.Is(err, ErrNoop) {
-			row.Noop, err = true, nil
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrNoop):
+			row.Noop = true
+		case err != nil:
 			return Answer{}, fromHandler{err}
+		default:
+			fwd.Undone = true
+		}
+		if err := s.Set(x.cmd.ForwardKey, fwd); err != nil {
+			return Answer{}, err
 		}
 		return fresh(row), s.Set(x.cmd.Key, row)
 	})
@@ -330,6 +335,8 @@ func (x *execution) inquire() (Answer, error) {
 			return Answer{}, err
 		case nothing, fwd.Status == Rejected, fwd.Status == Failed && fwd.Effect == protocol.EffectNone:
 			return Answer{Reply: protocol.Reply{Outcome: protocol.OutcomeNotExecuted, Code: fwd.Code}}, nil
+		case fwd.Undone:
+			return Answer{Reply: protocol.Reply{Outcome: protocol.OutcomeNotExecuted, Code: CodeUndone}}, nil
 		case fwd.Status == Done, fwd.Status == Failed && fwd.Effect == protocol.EffectDone:
 			return Answer{Reply: protocol.Reply{Outcome: protocol.OutcomeExecuted}, Output: fwd.Output}, nil
 		case h == nil, fwd.Status == Started && x.now <= fwd.Until:

@@ -318,6 +318,12 @@ func doAfterUndo(t *testing.T, r *rig) {
 	if r.entry(do.Key) || r.calls(do.Key) != 1 || r.calls(undo.Key) != 1 {
 		t.Errorf("do ran %d times, undo %d times, effect left: %v", r.calls(do.Key), r.calls(undo.Key), r.entry(do.Key))
 	}
+	// An undo under another key does not reverse it twice, and an inquiry learns that nothing is left.
+	other := r.command(protocol.OpUndo, "reserve", r.key(), do.Key)
+	if a := r.deliver(other); a.Outcome != protocol.OutcomeOK || a.Noop || r.calls(other.Key) != 0 {
+		t.Errorf("a second undo: %+v after %d calls", a, r.calls(other.Key))
+	}
+	r.want(r.deliver(r.command(protocol.OpInquire, "reserve", r.key(), do.Key)), protocol.OutcomeNotExecuted, CodeUndone)
 }
 
 func undoDuringDo(t *testing.T, r *rig) {

@@ -27,6 +27,7 @@ const (
 	CodePanic          = "PANIC"           // failed-retriable: the handler panicked
 	CodeInbox          = "INBOX"           // failed-retriable: the inbox is not available
 	CodeNotExecuted    = "NOT_EXECUTED"    // stored for a do that an inquire handler denied
+	CodeUndone         = "UNDONE"          // not-executed: the do was executed and undone since
 )
 
 // Failure is an answer other than ok. Handlers make it with Reject, Retry or Fatal.

@@ -51,6 +51,7 @@ type Row struct {
 	Code    string
 	Message string
 	Noop    bool
+	Undone  bool   // of a do: an undo has reversed it since
 	Output  []byte // JSON object
 }
 

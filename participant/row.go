@@ -13,6 +13,11 @@ var ErrRow = errors.New("not an inbox row")
 // rowFormat is the first byte of an encoded row.
 const rowFormat = 1
 
+const (
+	flagNoop   = 1 << 0
+	flagUndone = 1 << 1
+)
+
 var effects = []protocol.Effect{"", protocol.EffectNone, protocol.EffectDone, protocol.EffectUnknown}
 
 // Append appends the row as bytes, for adapters that store bytes. The encoding is deterministic.
@@ -23,11 +28,14 @@ func (r Row) Append(dst []byte) []byte {
 			effect = i
 		}
 	}
-	noop := byte(0)
+	flags := byte(0)
 	if r.Noop {
-		noop = 1
+		flags |= flagNoop
 	}
-	dst = append(dst, rowFormat, byte(r.Status), byte(effect), noop)
+	if r.Undone {
+		flags |= flagUndone
+	}
+	dst = append(dst, rowFormat, byte(r.Status), byte(effect), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.At))
 	dst = binary.AppendUvarint(dst, uint64(r.Until))
 	dst = append(dst, r.Sum[:]...)
@@ -44,8 +52,8 @@ func DecodeRow(b []byte) (Row, error) {
 	if len(b) < 4 || b[0] != rowFormat {
 		return Row{}, ErrRow
 	}
-	r := Row{Status: Status(b[1]), Noop: b[3] == 1}
-	if r.Status < Started || r.Status > Failed || int(b[2]) >= len(effects) || b[3] > 1 {
+	r := Row{Status: Status(b[1]), Noop: b[3]&flagNoop != 0, Undone: b[3]&flagUndone != 0}
+	if r.Status < Started || r.Status > Failed || int(b[2]) >= len(effects) || b[3]&^(flagNoop|flagUndone) != 0 {
 		return Row{}, ErrRow
 	}
 	r.Effect = effects[b[2]]

@@ -18,7 +18,7 @@ func TestRowRoundTrip(t *testing.T) {
 			Sum:    [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sum")),
 			Effect: rapid.SampledFrom([]protocol.Effect{"", "none", "done", "unknown"}).Draw(t, "effect"),
 			Code:   rapid.String().Draw(t, "code"), Message: rapid.String().Draw(t, "message"),
-			Noop: rapid.Bool().Draw(t, "noop"),
+			Noop: rapid.Bool().Draw(t, "noop"), Undone: rapid.Bool().Draw(t, "undone"),
 		}
 		if output := rapid.SliceOf(rapid.Byte()).Draw(t, "output"); len(output) > 0 {
 			in.Output = output
