@@ -27,6 +27,14 @@ func TestApply(t *testing.T) {
 			t.Errorf("a changed version: %v", err)
 		}
 
+		stolen := strings.Replace(strings.Replace(src, "version: 1", "version: 9", 1), "topic: "+topics[0], "topic: "+r.topics.State, 1)
+		if !strings.Contains(stolen, r.topics.State) {
+			t.Fatal("the definition of this test has no participant to move")
+		}
+		if _, err := r.tryApply(stolen); !errors.Is(err, orchestrator.ErrInvalid) {
+			t.Errorf("commands to the state topic: %v", err)
+		}
+
 		two := strings.Replace(src, "version: 1", "version: 2", 1)
 		if out := r.apply(two); !out[0].Registered || !out[0].Activated {
 			t.Errorf("version 2: %+v", out)
