@@ -32,6 +32,7 @@ type knobs struct {
 	noClose    bool
 	noClock    bool // no clock faults
 	noFaults   bool // perfect wire, though in any order
+	forgetful  bool // participants may break the contract: no stored refusals, no tombstones
 	actionsMax int  // 0 = 60
 }
 
@@ -44,6 +45,7 @@ func newScenario(t *rapid.T, k knobs, watch func(sagatest.Record)) *scenario {
 	}
 	s := &scenario{t: t, plan: k.plan(t), watch: watch, mood: rapid.SampledFrom(k.moods).Draw(t, "mood")}
 	s.w = sagatest.New(s.plan)
+	s.w.Participants.Forgetful = k.forgetful && rapid.Bool().Draw(t, "forgetful")
 	s.w.Auto = func(sagas.Command) bool { return true }
 	s.w.Participants.Behaviour = func(c sagas.Command) sagatest.Answer {
 		if s.calm {
