@@ -18,8 +18,8 @@ func (m *machine) inquireReply(i int, r *Reply) string {
 	case OutcomeExecuted:
 		return m.definite(i, r, true)
 	case OutcomeNotExecuted:
-		if s.State == StepDone && s.UndoRound > 0 {
-			return ignoredStale // asked before the undo, answered after it: the effect is gone by then
+		if s.UndoRound > 0 && (s.State == StepDone || s.Undo.settled()) {
+			return ignoredStale // once an undo went out, "no effect" may be its work
 		}
 		if s.Kind == Retriable && s.State == StepInquiring && !s.Fatal && m.inst.Phase != Compensating {
 			m.missed(i) // row j
@@ -64,8 +64,12 @@ func (m *machine) standing(i int, r *Reply) string {
 	}
 	switch r.Outcome {
 	case OutcomeExecuted: // it stands, so another undo cannot be one too many
-		if !s.SeenDone {
+		switch {
+		case s.State == StepRefused && !s.SeenDone:
 			s.SeenDone = true
+			m.contradicted(i, "executed after "+StepRefused.String())
+		case s.State != StepDone && s.State != StepRefused:
+			m.succeed(i, r.Output)
 		}
 		m.sendUndo(i)
 	case OutcomeNotExecuted:

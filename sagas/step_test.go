@@ -631,6 +631,27 @@ func TestUndoKeyWindow(t *testing.T) {
 	w.phase(Compensated)
 }
 
+// An answer about the standing of an effect that comes twice changes nothing the second time.
+func TestStandingTwice(t *testing.T) {
+	for outcome, want := range map[Outcome]string{OutcomeExecuted: "a DONE/U_PENDING", OutcomeNotExecuted: "a UNKNOWN/UNDO_NOOP"} {
+		p := planOf("a")
+		p.Steps[0].KeyWindow = time.Minute
+		offer(p, "a", UnknownCompensate)
+		w := newWorld(t, p)
+		w.start()
+		w.spend("a")
+		for w.inst.Steps[0].Undo != UndoInquiring {
+			w.now = w.inst.NextDue()
+			w.send(Timers{})
+		}
+		w.reply("inquire a", outcome)
+		w.steps(want)
+		w.reply("inquire a", outcome)
+		w.has("ignored")
+		w.steps(want)
+	}
+}
+
 func TestNoopThenDone(t *testing.T) {
 	w := newWorld(t, planOf("a", "b"))
 	w.start()
