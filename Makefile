@@ -9,7 +9,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # Packages with goroutines of their own, each small enough to run with the race detector in a check.
 RACE    := ./statestore ./changelog ./topology ./orchestrator ./participant ./client ./api ./internal/kafkatest ./internal/local
 # Packages with tests on a cluster: whatever uses kafkatest.
-ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\(' --include='*_test.go' . | xargs -n1 dirname | sort -u)
+ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . | xargs -n1 dirname | sort -u)
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
@@ -63,7 +63,7 @@ fuzz: ## fuzz every target for FUZZTIME (20s)
 golden: ## rewrite the golden files; read the diff before you commit it
 	@set -e; \
 	for dir in $$(grep -rlF 'flag.Bool("update"' --include='*_test.go' . | xargs -n1 dirname | sort -u); do $(GOTEST) $$dir -update; done; \
-	for dir in $$(grep -rlF '"github.com/cockroachdb/datadriven"' --include='*.go' . | xargs -n1 dirname | sort -u); do $(GOTEST) $$dir -rewrite; done
+	for dir in $$(grep -rlE '^\s+"github.com/cockroachdb/datadriven"$$' --include='*.go' . | xargs -n1 dirname | sort -u); do $(GOTEST) $$dir -rewrite; done
 
 vet: ## go vet
 	$(GO) vet -tags $(TAGS) ./...
