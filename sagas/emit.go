@@ -1,10 +1,16 @@
 package sagas
 
+import (
+	"slices"
+	"strings"
+)
+
 // fact appends one lifecycle record. Seq counts on for as long as the instance has a record; a fact
 // about a workflow ID that has none (a rejected start) has Seq 0 and stands outside the count.
 func (m *machine) fact(kind Kind, path string, detail ...KV) {
 	inst := m.inst
 	inst.Seq++
+	slices.SortStableFunc(detail, func(a, b KV) int { return strings.Compare(a.Key, b.Key) })
 	l := Lifecycle{
 		WorkflowID: inst.WorkflowID,
 		Type:       inst.Type,

@@ -1,6 +1,3 @@
-// Package storetest holds a model of the state store: maps, and derived keys
-// computed from scratch each time. The conformance test runs the same
-// operations on the model and on a store and wants the same answers.
 package storetest
 
 import (
