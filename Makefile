@@ -62,8 +62,11 @@ fuzz: ## fuzz every target for FUZZTIME (20s)
 
 golden: ## rewrite the golden files; read the diff before you commit it
 	@set -e; \
-	for dir in $$(grep -rlF 'flag.Bool("update"' --include='*_test.go' . | xargs -n1 dirname | sort -u); do $(GOTEST) $$dir -update; done; \
-	for dir in $$(grep -rlE '^\s+"github.com/cockroachdb/datadriven"$$' --include='*.go' . | xargs -n1 dirname | sort -u); do $(GOTEST) $$dir -rewrite; done
+	for file in $$(grep -rlE '^var update = flag.Bool' --include='*_test.go' .); do \
+		tests=$$(sed -nE 's/^func (Test[A-Za-z0-9_]*)\(.*/\1/p' $$file | paste -sd '|' -); \
+		$(GOTEST) $$(dirname $$file) -run "^($$tests)$$" -update; \
+	done; \
+	for dir in $$(grep -rlE '^\s+"github.com/cockroachdb/datadriven"$$' --include='*.go' . | xargs -n1 dirname | sort -u); do $(GOTEST) $$dir -run Script -rewrite; done
 
 vet: ## go vet
 	$(GO) vet -tags $(TAGS) ./...
