@@ -25,9 +25,11 @@ type compactions struct {
 
 func newCompactions(limit int) *compactions { return &compactions{limit: limit} }
 
-// scheduler returns the scheduler of one store.
+// scheduler returns the scheduler of one store. It grants nothing until admit:
+// a store that fails to open frees its memory under its own compactions.
 func (c *compactions) scheduler() *compactionStore {
 	s := &compactionStore{all: c}
+	s.mu.held = true
 	s.mu.idle = sync.NewCond(&s.mu.Mutex)
 	return s
 }
@@ -39,7 +41,8 @@ type compactionStore struct {
 	mu  struct {
 		sync.Mutex
 		running  int
-		granting int // calls into db under way
+		granting int  // calls into db under way
+		held     bool // it is being opened
 		gone     bool
 		idle     *sync.Cond
 	}
@@ -55,8 +58,17 @@ func (s *compactionStore) Register(_ int, db pebble.DBForCompaction) {
 	s.all.mu.stores = append(s.all.mu.stores, s)
 }
 
+// admit is called when the store is open.
+func (s *compactionStore) admit() {
+	s.mu.Lock()
+	s.mu.held = false
+	s.mu.Unlock()
+	s.all.offer()
+}
+
 // Unregister implements pebble.CompactionScheduler. It waits for calls into
-// the store that are under way, not for its compactions.
+// the store that are under way, not for its compactions. It is also called for
+// a store that failed to open, whether that got as far as Register or not.
 func (s *compactionStore) Unregister() {
 	s.all.mu.Lock()
 	if i := slices.Index(s.all.mu.stores, s); i >= 0 {
@@ -89,7 +101,7 @@ func (s *compactionStore) take(allowed int) bool {
 	defer s.all.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.gone || s.mu.running >= allowed {
+	if s.mu.gone || s.mu.held || s.mu.running >= allowed {
 		return false
 	}
 	if s.all.mu.running >= s.all.limit {

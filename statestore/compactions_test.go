@@ -70,6 +70,7 @@ func newFakes(limit, n int) (*compactions, []*fakeDB) {
 	for i := range dbs {
 		dbs[i] = &fakeDB{s: c.scheduler()}
 		dbs[i].s.Register(2, dbs[i])
+		dbs[i].s.admit()
 	}
 	return c, dbs
 }
@@ -153,4 +154,19 @@ func TestCompactionsNeverStall(t *testing.T) {
 			t.Errorf("seed %d: %d running", seed, c.mu.running)
 		}
 	}
+}
+
+func TestCompactionsWaitForOpen(t *testing.T) {
+	c := newCompactions(2)
+	db := &fakeDB{s: c.scheduler()}
+	db.s.Register(2, db)
+	if db.try() {
+		t.Fatal("a store got a compaction while it was opened")
+	}
+	db.s.admit()
+	if len(db.grant) != 1 {
+		t.Fatal("the store waits, and got nothing when it was open")
+	}
+	failed := c.scheduler()
+	failed.Unregister() // never registered
 }

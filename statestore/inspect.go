@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -29,12 +30,15 @@ func inspect(fs vfs.FS, dir string) error {
 		}
 		return err
 	}
-	if desc.Exists {
-		return inspectManifest(fs, desc.ManifestFilename)
-	}
 	names, err := fs.List(dir)
 	if err != nil {
 		return err
+	}
+	if desc.Exists {
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "marker.format-version.") }) {
+			return fmt.Errorf("%w: it has a manifest and no format version", ErrCorrupt)
+		}
+		return inspectManifest(fs, desc.ManifestFilename)
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".blob") {

@@ -153,8 +153,18 @@ func Open(o Options) (_ *Store, err error) {
 
 // openPebble never lets a panic of Pebble pass, so that Open can clean up.
 func openPebble(s *Store, o Options) (db *pebble.DB, err error) {
+	p := s.options(o)
+	scheduler := o.Shared.compactions.scheduler()
+	p.Experimental.CompactionScheduler = scheduler
+	defer func() {
+		if err != nil {
+			scheduler.Unregister()
+		} else {
+			scheduler.admit()
+		}
+	}()
 	defer contain(&err)
-	return pebble.Open(o.Dir, s.options(o))
+	return pebble.Open(o.Dir, p)
 }
 
 // options sets what differs from Pebble's defaults.
@@ -187,7 +197,6 @@ func (s *Store) options(o Options) *pebble.Options {
 			WriteStallBegin: func(pebble.WriteStallBeginInfo) { s.stalls.Add(1) },
 		},
 	}
-	p.Experimental.CompactionScheduler = o.Shared.compactions.scheduler()
 	for i := range p.Levels {
 		p.Levels[i].BlockSize = 16 << 10
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
