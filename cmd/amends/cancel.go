@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -9,19 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/amendsio/amends/client"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/sagas"
 )
-
-// cancelRecord is the JSON form of a cancel on the intake topic.
-type cancelRecord struct {
-	Kind      string `json:"kind"`
-	Type      string `json:"type"`
-	ID        string `json:"id"`
-	RequestID string `json:"requestId"`
-	Reason    string `json:"reason"`
-	Actor     string `json:"actor,omitempty"`
-}
 
 func newCancelCommand(t *terminal) *cobra.Command {
 	var conn connection
@@ -71,8 +63,8 @@ func cancel(cmd *cobra.Command, t *terminal, conn connection, workflowID string)
 			Cause: fmt.Sprintf("%s has ended already: %s", workflowID, v.Phase)}
 	}
 	typ, id := sagas.SplitWorkflowID(workflowID)
-	err = sendIntake(cmd.Context(), conn, workflowID, cancelRecord{
-		Kind: "cancel", Type: typ, ID: id, RequestID: rand.Text(), Reason: reason, Actor: actor(),
+	err = sendIntake(cmd.Context(), conn, func(ctx context.Context, c *client.Client) error {
+		return c.Cancel(ctx, client.Cancel{Type: typ, ID: id, RequestID: rand.Text(), Reason: reason, Actor: actor()})
 	})
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/client"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 )
@@ -17,41 +17,29 @@ import (
 // sendTimeout bounds one write to Kafka.
 const sendTimeout = 15 * time.Second
 
-// sendIntake writes one JSON record to the intake topic: what any producer in any language can do.
-func sendIntake(ctx context.Context, conn connection, key string, body any) error {
-	topics, err := protocol.NewTopics(conn.Namespace)
-	if err != nil {
-		return usage("--namespace: %w", err)
-	}
-	value, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	if len(value) > protocol.MaxRecordBytes {
-		return usage("the input is larger than %d bytes", protocol.MaxRecordBytes)
-	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(conn.Brokers...), kgo.ClientID("amends/cli"), kgo.RecordDeliveryTimeout(sendTimeout))
+// sendIntake opens a client, lets send write one record to the intake topic, and says in the words of
+// the command line what went wrong.
+func sendIntake(ctx context.Context, conn connection, send func(context.Context, *client.Client) error) error {
+	cl, err := client.New(client.Config{Namespace: conn.Namespace, Client: []kgo.Opt{
+		kgo.SeedBrokers(conn.Brokers...), kgo.ClientID("amends/cli"), kgo.RecordDeliveryTimeout(sendTimeout),
+	}})
 	if err != nil {
 		return usage("%w", err)
 	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout+time.Second)
 	defer cancel()
-	rec := &kgo.Record{Topic: topics.Intake, Value: value,
-		Headers: []kgo.RecordHeader{{Key: protocol.HeaderContentType, Value: []byte(protocol.ContentJSON)}}}
-	if key != "" {
-		rec.Key = []byte(key)
-	}
-	err = cl.ProduceSync(ctx, rec).FirstErr()
+	err = send(ctx, cl)
+	var refused *protocol.Error
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &refused):
+		return usage("%w", err)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return &orchestrator.Error{Code: orchestrator.CodeTopicMissing, Class: orchestrator.ErrNotFound,
-			Cause: fmt.Sprintf("namespace %q has no topic %s", conn.Namespace, topics.Intake), Fix: "Check --namespace, or run `amends apply` first."}
-	case errors.Is(err, context.Canceled):
-		return err
+			Cause: fmt.Sprintf("namespace %q has no intake topic", conn.Namespace), Fix: "Check --namespace, or run `amends apply` first."}
 	}
 	return &orchestrator.Error{Code: orchestrator.CodeUnreachable, Class: orchestrator.ErrUnreachable, Err: err,
-		Cause: fmt.Sprintf("cannot write to %s at %v", topics.Intake, conn.Brokers), Fix: "Check --brokers."}
+		Cause: fmt.Sprintf("cannot write to the intake of namespace %q at %v", conn.Namespace, conn.Brokers), Fix: "Check --brokers."}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,18 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/amendsio/amends/client"
 	"github.com/amendsio/amends/orchestrator"
 )
-
-// startRecord is the JSON form of a start on the intake topic.
-type startRecord struct {
-	Type    string          `json:"type"`
-	ID      string          `json:"id,omitempty"`
-	Version uint32          `json:"version,omitempty"`
-	StartID string          `json:"startId,omitempty"`
-	Input   json.RawMessage `json:"input"`
-	ReplyTo string          `json:"replyTo,omitempty"`
-}
 
 func newStartCommand(t *terminal) *cobra.Command {
 	var conn connection
@@ -77,10 +69,7 @@ func start(cmd *cobra.Command, t *terminal, conn connection, typ string) error {
 	if follow && id == "" {
 		return usage("--watch and --wait need --id")
 	}
-	workflowID, key := typ+"/"+id, typ+"/"+id
-	if id == "" {
-		key = ""
-	}
+	workflowID := typ + "/" + id
 	w := watcher{t: t, api: newAPIClient(conn.Server), id: workflowID, quiet: !watching, timeout: timeout}
 	if follow {
 		// An instance that has ended would be shown as if this start had run it.
@@ -93,7 +82,9 @@ func start(cmd *cobra.Command, t *terminal, conn connection, typ string) error {
 			return err
 		}
 	}
-	if err := sendIntake(cmd.Context(), conn, key, startRecord{Type: typ, ID: id, Version: version, StartID: startID, Input: input}); err != nil {
+	if err := sendIntake(cmd.Context(), conn, func(ctx context.Context, c *client.Client) error {
+		return c.Start(ctx, client.Start{Type: typ, ID: id, Version: version, StartID: startID, Input: input})
+	}); err != nil {
 		return err
 	}
 	if !follow {
