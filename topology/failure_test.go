@@ -99,13 +99,17 @@ func TestMisrouted(t *testing.T) {
 		cfg.Hooks.Forwarded = func(_ int32, n int) { forwarded.Add(int32(n)) }
 		a := r.start(cfg, disk).ready(2)
 		want := int32(0)
+		var recs [4][]*kgo.Record
 		for i := range 40 {
 			key := fmt.Sprintf("k%d", i%10)
 			r.sent[key]++
 			if (int32(i)%4)%2 != partitionOf([]byte(key), 4)%2 {
 				want++
 			}
-			c.ProduceTo(int32(i%4), &kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("inc")})
+			recs[i%4] = append(recs[i%4], &kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("inc")})
+		}
+		for p := range recs {
+			c.ProduceTo(int32(p), recs[p]...)
 		}
 		r.check(a)
 		if got := forwarded.Load(); got != want {
@@ -206,13 +210,15 @@ func TestPoisonFails(t *testing.T) {
 		if a.Ready() == nil {
 			t.Error("ready with a halted task")
 		}
+		var others []*kgo.Record
 		for i := range 100 {
 			k := fmt.Sprintf("k%d", i)
 			if a.TaskOf([]byte(k)) != task {
 				r.sent[k]++
-				c.Produce(&kgo.Record{Topic: r.in, Key: []byte(k), Value: []byte("inc")})
+				others = append(others, &kgo.Record{Topic: r.in, Key: []byte(k), Value: []byte("inc")})
 			}
 		}
+		c.Produce(others...)
 		r.check(a)
 		a.end()
 	})

@@ -58,12 +58,15 @@ func TestBoundedQueue(t *testing.T) {
 				fast = append(fast, key)
 			}
 		}
+		// Several requests, because a fetch brings whole batches.
 		send := func(keys []string, n int) {
-			for range n {
+			for n > 0 {
 				var recs []*kgo.Record
-				for _, key := range keys {
-					r.sent[key]++
-					recs = append(recs, &kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("inc")})
+				for i := 0; i < 20 && n > 0; i, n = i+1, n-1 {
+					for _, key := range keys {
+						r.sent[key]++
+						recs = append(recs, &kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("inc")})
+					}
 				}
 				c.Produce(recs...)
 			}
@@ -128,7 +131,7 @@ func TestVirtualWeek(t *testing.T) {
 }
 
 // TestTimersFireInOrderAndSlices: many timers fall due at once; they fire in
-// the order of their time, in slices, and records are not held up by them.
+// the order of their time and in slices, so that records come in between.
 func TestTimersFireInOrderAndSlices(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T, c *kafkatest.Cluster) {
 		r := newRig(t, c, 1, 1)
@@ -144,13 +147,29 @@ func TestTimersFireInOrderAndSlices(t *testing.T) {
 		}
 		a := r.start(cfg, disk).ready(1)
 		due := time.Now().Add(time.Hour)
+		var recs []*kgo.Record
 		for i := range 95 {
 			key := fmt.Sprintf("k%d", i)
 			r.sent[key], r.fired[key] = 1, 1
 			at := due.Add(time.Duration(i%7) * time.Millisecond).UnixMilli()
-			c.Produce(&kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("timer " + strconv.FormatInt(at, 10))})
+			recs = append(recs, &kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("timer " + strconv.FormatInt(at, 10))})
 		}
+		c.Produce(recs...)
 		r.check(a)
+		last := -1
+		for _, rec := range c.ReadAll(r.out) {
+			if string(rec.Value) != "2" {
+				continue
+			}
+			i, err := strconv.Atoi(string(rec.Key[1:]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%7 < last {
+				t.Errorf("the timer of %s, due at +%d ms, fired after one of +%d ms", rec.Key, i%7, last)
+			}
+			last = i % 7
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		fired := 0
