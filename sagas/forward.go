@@ -277,7 +277,7 @@ func (m *machine) refuse(i int, code, message string) {
 		m.raise(s.Path, ReasonRefused, "a retriable step may not be refused")
 	}
 	if s.SeenDone {
-		m.contradicted(i, s.Code)
+		m.contradicted(i, StepRefused.String()+" after ok")
 	}
 }
 

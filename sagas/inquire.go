@@ -36,8 +36,11 @@ func (m *machine) inquire(i int) {
 func (m *machine) ask(i int) {
 	s, d := &m.inst.Steps[i], &m.p.Steps[i]
 	key := m.key(i, OpInquire, s.Round)
-	if s.Question == nil && d.Inquire.With != nil {
-		q, err := m.render(d.Inquire.With, key)
+	if with, named := d.Inquire.With, key; s.Question == nil && (with != nil || s.Payload == nil) {
+		if with == nil { // the inputs of the do, which were dropped when it was resolved
+			with, named = d.With, m.key(i, OpDo, s.Round)
+		}
+		q, err := m.render(with, named)
 		if err != nil || len(q) > MaxPayloadBytes || m.inst.weight()+len(q) > maxForwardBytes {
 			m.cannotAsk(i, err)
 			return

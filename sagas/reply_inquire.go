@@ -1,5 +1,7 @@
 package sagas
 
+import "cmp"
+
 // inquireReply handles an answer to an inquiry. Only executed, not-executed and running say
 // something; any other answer is as good as silence, for it may speak of the question and not of
 // the do.
@@ -26,11 +28,8 @@ func (m *machine) inquireReply(i int, r *Reply) string {
 			m.advance()
 			return ""
 		}
-		if s.Code == "" {
-			s.Code = "NOT_EXECUTED"
-		}
 		if r.Code == "" {
-			r.Code = s.Code
+			r.Code = cmp.Or(s.Code, "NOT_EXECUTED")
 		}
 		return m.definite(i, r, false)
 	}

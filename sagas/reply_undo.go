@@ -1,5 +1,7 @@
 package sagas
 
+import "strings"
+
 // undoReply handles an answer to an undo.
 func (m *machine) undoReply(i int, r *Reply) string {
 	s := &m.inst.Steps[i]
@@ -48,7 +50,7 @@ func (m *machine) undoReply(i int, r *Reply) string {
 		return ""
 	case OutcomeFailedFatal, OutcomeRejected: // row l: a participant may not refuse an undo
 		m.blame(s, r)
-		m.stopUndo(i, ReasonUndoFailed, "the participant cannot undo it: "+s.Code+" "+s.Message)
+		m.stopUndo(i, ReasonUndoFailed, strings.TrimSpace("the participant cannot undo it: "+s.Code+" "+s.Message))
 	case OutcomeFailedRetriable, OutcomeBadReply: // row l
 		if s.Undo != UndoPending {
 			return ignoredStale

@@ -98,7 +98,7 @@ func TestRow4Void(t *testing.T) {
 	w := newWorld(t, planOf("a"))
 	w.send(Cancel{WorkflowID: "pay/1", RequestID: "c1"})
 	w.phase(Void)
-	w.has("fact voided", "fact cancel-acked status=void requestId=c1")
+	w.has("fact voided", "fact cancel-acked requestId=c1 status=void")
 	w.send(Cancel{WorkflowID: "pay/1", RequestID: "c1"})
 	w.has("ignored duplicate")
 	w.start()
@@ -212,7 +212,7 @@ func TestRow9CancelAndDeadline(t *testing.T) {
 	w.send(Cancel{RequestID: "c1"})
 	w.has("ignored duplicate")
 	w.send(Cancel{RequestID: "c2"}) // row 16
-	w.has("fact cancel-acked open=2 status=compensating requestId=c2")
+	w.has("fact cancel-acked open=2 requestId=c2 status=compensating")
 	w.hasNot("command undo a") // b is in flight and depends on it
 	w.reply("b", OutcomeOK)
 	w.has("command undo b")
@@ -252,7 +252,7 @@ func TestRows10To12(t *testing.T) {
 		want    string
 	}{
 		"done":    {OutcomeOK, Finishing, "fact cancel-refused reason=COMMITTED requestId=c1"},
-		"refused": {OutcomeRejected, Compensating, "fact cancel-acked status=compensating requestId=c1"},
+		"refused": {OutcomeRejected, Compensating, "fact cancel-acked requestId=c1 status=compensating"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := planOf("a", "p!", "r+")

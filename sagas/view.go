@@ -73,7 +73,7 @@ type StepView struct {
 	Output       json.RawMessage `json:"output,omitempty"`
 }
 
-// Obligation is a debt: an effect that may have to be undone.
+// Obligation is a debt: an effect that may have to be undone. After the commit point nothing is.
 type Obligation struct {
 	Path  string `json:"path"`
 	State string `json:"state"` // forward state
@@ -124,7 +124,7 @@ func (i *Instance) View(p *Plan) View {
 			}
 		}
 		v.Steps = append(v.Steps, sv)
-		if s.open() {
+		if i.Phase != Finishing && (s.open() || i.Phase.Active() && s.Phantom && s.Undo == UndoNone && p != nil && p.Steps[k].Undo != nil) {
 			v.Obligations = append(v.Obligations, Obligation{Path: s.Path, State: s.State.String(), Undo: s.Undo.String()})
 		}
 	}

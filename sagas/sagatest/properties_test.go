@@ -374,7 +374,13 @@ func forgotten(inst *sagas.Instance, step *sagas.StepState) string {
 		backward = true
 	}
 	switch inst.Phase {
-	case sagas.Running, sagas.Finishing, sagas.Completed:
+	case sagas.Completed:
+		// What was open at the end of a run is history. A mandatory step cannot be among it (P7); an
+		// optional one can, when its participant contradicted itself.
+		if !forward && step.Kind != sagas.Optional {
+			return "it is " + step.State.String()
+		}
+	case sagas.Running, sagas.Finishing:
 		if !forward && !listed {
 			return "it is " + step.State.String()
 		}
