@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -58,14 +59,19 @@ func TestBoundedQueue(t *testing.T) {
 				fast = append(fast, key)
 			}
 		}
-		// Several requests, because a fetch brings whole batches.
+		// Several requests, because a fetch brings whole batches, and some bytes
+		// that do not compress, because it is bounded in bytes.
+		noise := rand.NewChaCha8([32]byte{})
 		send := func(keys []string, n int) {
 			for n > 0 {
 				var recs []*kgo.Record
 				for i := 0; i < 20 && n > 0; i, n = i+1, n-1 {
 					for _, key := range keys {
 						r.sent[key]++
-						recs = append(recs, &kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("inc")})
+						pad := make([]byte, 100)
+						_, _ = noise.Read(pad) // never fails
+						recs = append(recs, &kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("inc"),
+							Headers: []kgo.RecordHeader{{Key: "noise", Value: pad}}})
 					}
 				}
 				c.Produce(recs...)
