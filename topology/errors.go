@@ -1,12 +1,10 @@
 package topology
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/changelog"
 	"github.com/amendsio/amends/statestore"
@@ -156,9 +154,4 @@ func (e *recordError) cause() error {
 // halt wraps err so that the task stops with it as the reason.
 func halt(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrHalt, fmt.Errorf(format, args...))
-}
-
-// stopped reports whether err only says that a context or a client was closed.
-func stopped(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, errStopped)
 }
