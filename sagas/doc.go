@@ -68,7 +68,7 @@
 //     person closes it.
 //   - An optional step that succeeds after it was given up becomes DONE. After COMPLETED that is a
 //     late-effect fact, with attention only when it has an undo.
-//   - Late effects reopen COMPENSATED, and CLOSED when the pivot has not taken effect. A reopened
+//   - Late effects reopen COMPENSATED, and CLOSED when the pivot surely has not taken effect. A reopened
 //     instance with other residue ends as CLOSED again.
 //   - An expression error before the first command holds that step until a person closes the
 //     instance. One in undo.with at undo time sends what was recorded with the do, and says so.

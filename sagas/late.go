@@ -59,9 +59,17 @@ func (m *machine) answerFor(i int) {
 	m.advance()
 }
 
-// committed says whether the pivot took effect.
+// committed says whether the pivot took effect, or may have: then nothing before it is undone.
 func (m *machine) committed() bool {
-	return m.p.Pivot >= 0 && m.inst.Steps[m.p.Pivot].State == StepDone
+	if m.p.Pivot < 0 {
+		return false
+	}
+	pivot := &m.inst.Steps[m.p.Pivot]
+	switch pivot.State {
+	case StepDone, StepUnknown, StepFailed:
+		return true
+	}
+	return pivot.SeenDone
 }
 
 // lateUndone notes that an undo was carried out after an operator had taken the debt on.
