@@ -40,7 +40,7 @@ func (m *machine) compensate(cause Cause) {
 // so every dependent of a step has been looked at before the step.
 func (m *machine) backward() {
 	var small [64]bool
-	below := small[:0] // below[i]: step i or one that depends on it is in debt
+	var below []bool // below[i]: step i or one that depends on it is in debt
 	if n := len(m.inst.Steps); n <= len(small) {
 		below = small[:n]
 	} else {
