@@ -10,16 +10,26 @@
 //	steps:
 //	- {id: auth, call: psp.authorise, undo: {call: psp.void}}
 //	----
-//	order@1 auth=compensatable
+//	order@1
+//	  auth compensatable psp.authorise undo psp.void
 //
-//	start id=o1 input={"total":10}
+//	start id=o1
 //	----
-//	> do auth#1 psp.authorise key=k1 deadline=+30s {}
-//	...
+//	* 1 started
+//	> do auth#1 psp.authorise key=k1 deadline=+10s {}
+//	* 2 step-sent auth attempt=1
+//	  auth: IDLE -> PENDING(1)
+//	  phase: none -> running
 //
 //	reply step=auth outcome=ok
 //	----
-//	...
+//	* 3 step-done auth attempt=1
+//	* 4 completed
+//	  auth: PENDING(1) -> DONE
+//	  phase: running -> completed
+//
+// A line that begins with ">" is a command, "*" a lifecycle fact with its sequence number, "!" a
+// dead letter, "=" the result, "~" an event without effect; indented lines are what changed.
 //
 // Run a directory of scripts from a test of your own:
 //

@@ -15,7 +15,8 @@ import (
 type Participants struct {
 	// Behaviour answers a command that the inbox does not know. Nil is OK for everything.
 	Behaviour func(sagas.Command) Answer
-	// Forgetful participants break the contract on purpose: they store no refusals and no tombstones.
+	// Forgetful participants break the contract on purpose: they store no refusals and no tombstones,
+	// and they take a do after its deadline.
 	Forgetful bool
 
 	rows  map[string]*row // by saga-key, do and undo alike
@@ -78,7 +79,7 @@ func (p *Participants) answer(c sagas.Command) Answer {
 }
 
 func (p *Participants) do(c sagas.Command, now sagas.Time) (*sagas.Reply, sagas.Time) {
-	if c.Deadline != 0 && now > c.Deadline {
+	if c.Deadline != 0 && now > c.Deadline && !p.Forgetful {
 		return to(c, sagas.Reply{Outcome: sagas.OutcomeFailedRetriable, Code: "EXPIRED", Effect: sagas.EffectNone}), 0
 	}
 	if r := p.row(c.Key); r != nil {

@@ -32,7 +32,7 @@ type knobs struct {
 	noClose    bool
 	noClock    bool // no clock faults
 	noFaults   bool // perfect wire, though in any order
-	forgetful  bool // participants may break the contract: no stored refusals, no tombstones
+	forgetful  bool // participants may break the contract: no stored refusals, no tombstones, no deadlines
 	actionsMax int  // 0 = 60
 }
 
