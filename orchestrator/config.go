@@ -59,6 +59,10 @@ type Config struct {
 	// false a missing topic is an error that names the settings it needs.
 	CreateTopics bool
 
+	// AllowOldTransactions lets the process run on brokers below transaction.version 2, where a commit
+	// that was delayed in the network can end a later transaction: exactly once no longer holds.
+	AllowOldTransactions bool
+
 	// TokenSecret signs the tokens of commands, so that a reply can only come from somebody who has
 	// seen its command. All processes of a namespace need the same. Empty means unsigned. At least
 	// 16 bytes otherwise.

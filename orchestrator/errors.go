@@ -29,6 +29,7 @@ const (
 	CodeTopicSetting   = "SG103" // a topic has a wrong setting
 	CodePartitions     = "SG104" // partition counts disagree
 	CodeUnreachable    = "SG105" // Kafka did not answer
+	CodeBrokers        = "SG106" // the brokers are too old for exactly once
 	CodeVersionChanged = "SG33"  // this version was published with other content
 	CodeNotFound       = "SG201" // no such instance
 	CodeMoving         = "SG202" // the partition is changing hands

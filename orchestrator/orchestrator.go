@@ -57,6 +57,9 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
 	}
 	defer cl.Close()
+	if err := checkBrokers(ctx, cl, o.cfg); err != nil {
+		return err
+	}
 
 	adm := kadm.NewClient(cl)
 	if o.layout, err = ensureNamespace(ctx, adm, o.cfg, o.topics); err != nil {

@@ -42,6 +42,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.Int("tasks", 0, "tasks of the namespace when it is created, at most --partitions (default: as many)")
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
 	f.Bool("create-topics", true, "create missing topics")
+	f.Bool("allow-old-transactions", false, "run on brokers below transaction.version 2: exactly once no longer holds")
 	f.String("token-secret-file", "", "file with the secret that signs command tokens; the same for all processes")
 	f.String("log-level", "info", "debug, info, warn or error")
 	f.String("config", os.Getenv("AMENDS_CONFIG"), "YAML file with the same settings, one key per flag")
@@ -127,8 +128,11 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, lis
 		Tasks:             int32(s.number("tasks")),
 		ReplicationFactor: int16(s.number("replication-factor")),
 		CreateTopics:      s.yes("create-topics"),
-		Client:            []kgo.Opt{kgo.WithLogger(kslog.New(log.WithGroup("kafka")))},
-		Logger:            log,
+
+		AllowOldTransactions: s.yes("allow-old-transactions"),
+
+		Client: []kgo.Opt{kgo.WithLogger(kslog.New(log.WithGroup("kafka")))},
+		Logger: log,
 	}
 	if level > slog.LevelDebug {
 		cfg.Client = nil // the client's own log is for debugging; what matters comes through ours
