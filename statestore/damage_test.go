@@ -20,7 +20,14 @@ func image(t *testing.T, seed uint64) (*vfs.MemFS, *history) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 5))
 	fs := vfs.NewCrashableMem()
-	s, err := statestore.Open(testOptions(fs))
+	o := testOptions(fs)
+	if seed%2 == 1 {
+		// Compactions are left for the store that finds the damage.
+		o.Shared = statestore.NewShared(0, 0)
+		statestore.NoCompactions(o.Shared)
+		defer o.Shared.Close()
+	}
+	s, err := statestore.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,11 +40,10 @@
 //     Position.Next gives the same bytes. (TestCrashPrefix)
 //  4. Derived keys never disagree with data: they are always those that the
 //     Indexer gives for the value stored. (TestConformance, TestDerivedAgree)
-//  5. A derived key is written once between two deletions, so it may be
-//     removed with SingleDelete. (TestConformance with flushes and
-//     compactions; the difference is taken in one place, index.go)
+//  5. A write that the disk refuses stops the store, not the process, and
+//     leaves an exact prefix. (TestDiskFull)
 //  6. A damaged file ends in ErrCorrupt or in an exact prefix. It never gives
-//     another answer, and never a panic. (TestDamage)
+//     another answer, and never a panic. (TestDamage, TestMissingLog)
 //  7. The position never moves backwards. (TestPositionNeverFalls)
 //  8. No timer key is below the remembered lower bound. (TestConformance,
 //     TestTimerBound)

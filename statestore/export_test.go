@@ -26,3 +26,6 @@ func (s *Store) ForgetTimers() {
 	defer s.timers.mu.Unlock()
 	s.timers.low, s.timers.first, s.timers.exact = nil, nil, false
 }
+
+// NoCompactions keeps the stores of s from compacting.
+func NoCompactions(s *Shared) { s.compactions.limit = 0 }

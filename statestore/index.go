@@ -58,14 +58,17 @@ func (s *Store) cleanAttrs(attrs []string) []string {
 }
 
 // derive writes the difference between the index entries of the old and of the
-// new value. It is the only place where derived keys change, so each key is
-// set once between two deletions: SingleDelete needs exactly that, and leaves
-// nothing behind when the set and the deletion meet in one flush.
+// new value. It is the only place where derived keys change.
+//
+// A derived key is set once between two deletions, so SingleDelete would be
+// allowed, and would leave fewer tombstones. But a compaction that cannot read
+// a block while it drops a SingleDelete panics (Pebble 2.1.7), in a goroutine
+// of its own: one bad sector would end the process. With Delete it is an error.
 func (b *Batch) derive(key []byte, old, now Entry) error {
 	if old.Due != now.Due {
 		if old.Due > 0 {
 			b.scratch = appendTimer(b.scratch[:0], old.Due, key)
-			if err := b.pb.SingleDelete(b.scratch, nil); err != nil {
+			if err := b.pb.Delete(b.scratch, nil); err != nil {
 				return err
 			}
 			b.timers.deleted(b.scratch)
@@ -83,7 +86,7 @@ func (b *Batch) derive(key []byte, old, now Entry) error {
 			continue
 		}
 		b.scratch = appendAttr(b.scratch[:0], attr, key)
-		if err := b.pb.SingleDelete(b.scratch, nil); err != nil {
+		if err := b.pb.Delete(b.scratch, nil); err != nil {
 			return err
 		}
 	}
