@@ -4,6 +4,8 @@ GO      ?= go
 # The Kafka client's mutexes must be visible to testing/synctest, see internal/kafkatest.
 TAGS    := synctests
 GOTEST   = $(GO) test -tags $(TAGS) -timeout 10m
+# No C: the binary is static and builds without a compiler. The race detector is the exception.
+export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # Packages with goroutines of their own, each small enough to run with the race detector in a check.
@@ -47,7 +49,7 @@ check-clean:
 	fi; rm -f .check-before .check-after; echo "tree is clean"
 
 race: ## the packages with goroutines of their own, with the race detector (needs a C compiler)
-	$(GOTEST) -race -short $(RACE)
+	CGO_ENABLED=1 $(GOTEST) -race -short $(RACE)
 
 fuzz-seeds: ## run every fuzz target on its seeds and its stored failures
 	$(GOTEST) -run '^Fuzz' ./...
@@ -99,7 +101,7 @@ kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one st
 	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -p 1 -v -timeout 20m $(KAFKA_TEST_FLAGS) $(ON_KAFKA)
 
 nightly: ## the long run: race everywhere, fuzzing, three brokers
-	$(GO) test -tags $(TAGS) -race -count=1 -timeout 60m ./...
+	CGO_ENABLED=1 $(GO) test -tags $(TAGS) -race -count=1 -timeout 60m ./...
 	$(MAKE) fuzz FUZZTIME=5m
 	NODES=3 KAFKA_PORT=19092 $(MAKE) kafka-test
 
