@@ -30,8 +30,7 @@ func (s *Store) ScanAttr(attr string, after []byte, fn func(key []byte) bool) er
 	})
 }
 
-// CountAttr counts the keys that have an attribute. It walks over them: about
-// five million a second from memory.
+// CountAttr counts the keys that have an attribute. It walks over all of them.
 func (s *Store) CountAttr(attr string) (n int64, err error) {
 	err = s.ScanAttr(attr, nil, func([]byte) bool { n++; return true })
 	return n, err
