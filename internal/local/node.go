@@ -52,8 +52,11 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 		Advertise:    n.Addr,
 		CreateTopics: true,
 		Timing:       cfg.Timing,
-		Logger:       cfg.Logger,
-		Failpoint:    n.failpoint,
+		// A fetch that the embedded broker cuts short says nothing of aborted transactions, so that their
+		// records would be read. No fetch on a developer's machine is that large.
+		Limits:    topology.Limits{FetchBytes: 64 << 20},
+		Logger:    cfg.Logger,
+		Failpoint: n.failpoint,
 	})
 	if err != nil {
 		l.Close()
