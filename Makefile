@@ -49,7 +49,7 @@ check-clean:
 	fi; rm -f .check-before .check-after; echo "tree is clean"
 
 race: ## the packages with goroutines of their own, with the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GOTEST) -race -short $(RACE)
+	CGO_ENABLED=1 $(GO) test -tags $(TAGS) -timeout 20m -race -short $(RACE)
 
 fuzz-seeds: ## run every fuzz target on its seeds and its stored failures
 	$(GOTEST) -run '^Fuzz' ./...

@@ -11,6 +11,9 @@ import (
 // TestNinetyDays: the carrier answers after 90 days of silence and is asked again all the time; the
 // process restarts half-way. In virtual time the whole stack goes through it in seconds.
 func TestNinetyDays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test runs it; under the race detector (-short) virtual months take minutes")
+	}
 	virtual(t, func(t *testing.T, r *rig) {
 		r.cfg.InstanceID = "a"
 		r.cfg.Partitions = 1

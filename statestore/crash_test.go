@@ -81,6 +81,9 @@ func testOptions(fs vfs.FS) statestore.Options {
 // TestCrashPrefix cuts the power at random points, keeping none, half or all
 // of what was not synced.
 func TestCrashPrefix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test runs it; one goroutine, so the race detector (-short) has nothing to find")
+	}
 	for _, percent := range []int{0, 50, 100} {
 		for seed := range uint64(6) {
 			t.Run(fmt.Sprintf("keep=%d/seed=%d", percent, seed), func(t *testing.T) {
@@ -146,6 +149,9 @@ func TestCrashPrefix(t *testing.T) {
 
 // TestCrashTwice crashes again while the first recovery is still fresh.
 func TestCrashTwice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test runs it; one goroutine, so the race detector (-short) has nothing to find")
+	}
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 99))
 		fs := vfs.NewCrashableMem()

@@ -155,6 +155,9 @@ func writeFile(t *testing.T, fs vfs.FS, name string, b []byte) {
 
 // TestDamage flips bits in, cuts and removes every file of a store.
 func TestDamage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test runs it; one goroutine, so the race detector (-short) has nothing to find")
+	}
 	const dir = "data/task-7"
 	for seed := range uint64(2) {
 		fs, h := image(t, seed)

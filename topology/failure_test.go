@@ -75,6 +75,9 @@ func TestConnectionLostAtEnd(t *testing.T) {
 // TestExpiredIDs leaves a task idle until the broker has forgotten its
 // transactional ids. The next commit rebuilds them without an operator.
 func TestExpiredIDs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test runs it; under the race detector (-short) virtual months take minutes")
+	}
 	kafkatest.Bubble(t, func(t *testing.T, c *kafkatest.Cluster) {
 		r := newRig(t, c, 1, 1)
 		disk := kafkatest.NewDisk()

@@ -105,6 +105,9 @@ func TestBoundedQueue(t *testing.T) {
 
 // TestVirtualWeek leaves workers idle for a week, with one timer in it.
 func TestVirtualWeek(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test runs it; under the race detector (-short) virtual months take minutes")
+	}
 	kafkatest.Bubble(t, func(t *testing.T, c *kafkatest.Cluster) {
 		r := newRig(t, c, 4, 4)
 		da, db := kafkatest.NewDisk(), kafkatest.NewDisk()
