@@ -133,11 +133,14 @@ func newReal(t testing.TB, seeds []string) *Cluster {
 	return c
 }
 
-// finish puts the addresses in front of the client options.
+// finish puts in front of the client options what all kinds of clusters have.
 func (c *Cluster) finish() {
 	base := []kgo.Opt{kgo.SeedBrokers(c.seeds...)}
 	if c.dial != nil {
 		base = append(base, kgo.Dialer(c.dial))
+	}
+	if raced && !c.IsReal() {
+		base = append(base, kgo.WithCompressor(plain{}))
 	}
 	c.opts = append(base, c.opts...)
 }
