@@ -77,6 +77,15 @@ func newRig(t *testing.T, c *kafkatest.Cluster) *rig {
 	return r
 }
 
+// unhurried lets fetches, heartbeats and metadata wait for hours, so that months pass in seconds.
+// A record ends the wait of a fetch, so nothing that the engine does comes later for it.
+func (r *rig) unhurried() {
+	const pause = 4 * time.Hour
+	r.people.extra = []kgo.Opt{kgo.FetchMaxWait(pause)}
+	r.cfg.Client = append(r.cfg.Client, r.people.extra...)
+	r.cfg.Timing.FetchMaxWait = pause
+}
+
 func testLogger(t *testing.T) *slog.Logger {
 	if os.Getenv("AMENDS_TEST_LOG") == "" {
 		return nil
@@ -283,6 +292,8 @@ type participants struct {
 	log     []string              // "<op> <command> <wid>#<attempt>"
 	effects map[string]int        // decided by "<op> <command> <wid>"
 	ended   chan struct{}
+	// extra are client options on top of the cluster's.
+	extra []kgo.Opt
 }
 
 // on says how a command is answered; op is do, undo or inquire.
@@ -295,13 +306,13 @@ func (p *participants) on(op, command string, fn answerFunc) {
 // serve answers the commands of these topics until the test ends.
 func (p *participants) serve(topics ...string) {
 	p.calls, p.effects, p.ended = map[string]int{}, map[string]int{}, make(chan struct{})
-	cl, err := kgo.NewClient(p.c.Opts(
+	cl, err := kgo.NewClient(p.c.Opts(append(p.extra,
 		kgo.DisableClientMetrics(),
 		kgo.ConsumeTopics(topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-	)...)
+	)...)...)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ func TestNinetyDays(t *testing.T) {
 		t.Skip("make test runs it; under the race detector (-short) virtual months take minutes")
 	}
 	virtual(t, func(t *testing.T, r *rig) {
+		r.unhurried()
 		r.cfg.InstanceID = "a"
 		r.cfg.Partitions = 1
 		src, topics := r.orderSaga()
