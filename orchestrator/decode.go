@@ -109,7 +109,7 @@ func (p *processor) start(m *protocol.Start, rec *topology.Record) *input {
 		plan, _ := p.definitions.current.Load().resolve(m.Type, m.Version)
 		switch {
 		case plan != nil && plan.ID != nil:
-			made, err := plan.ID.String(startScope(body))
+			made, err := plan.ID.String(sagas.InputOnly(body))
 			if err != nil || made == "" || len(made) > protocol.MaxID || !utf8.ValidString(made) {
 				return faulty(sagas.ClassInvalidInput, "the definition's id expression makes no usable id of this input")
 			}
@@ -225,11 +225,3 @@ func messageOf(err error) string {
 	}
 	return s
 }
-
-// startScope is what the id expression of a definition may see: the input.
-type startScope []byte
-
-func (s startScope) Input() []byte                      { return s }
-func (s startScope) Step(string) ([]byte, string, bool) { return nil, "", false }
-func (s startScope) Now() sagas.Time                    { return 0 }
-func (s startScope) Key() string                        { return "" }

@@ -51,6 +51,8 @@ func compilePlan(d *Definition) *Plan {
 			OnUnknown:   s.OnUnknown,
 			KeyWindow:   d.Participants[participant].KeyWindow,
 			AlertAfter:  s.AlertAfter,
+			Parent:      -1,
+			End:         i + 1,
 		}
 		// A list is a chain: each step waits for the one before it.
 		if i > 0 {

@@ -20,6 +20,10 @@ type Definition struct {
 	Steps        []StepDef
 	Output       []byte // JSON tree (see Mapping), nil = {}
 	Retention    RetentionDef
+	Tags         []byte        // JSON tree of texts that lists can search, nil = {}
+	OnFailure    FailurePolicy // 0 = Drain
+	Reuse        ReusePolicy   // 0 = ReuseNever
+	Requires     uint32        // feature level that every process needs; 0 = 1
 
 	src *source // where it was written; nil for a definition made in Go
 }
@@ -49,10 +53,32 @@ func (p Participant) Offers(op Op) bool {
 	return false
 }
 
-// StepDef is one call of a definition.
+// StepDef is one node of a definition. ID, Node, When, After, Why and Lanes belong to every kind; the
+// pointer of its kind is set for the others; the rest is for calls.
 type StepDef struct {
-	ID         string
-	Call       string // participant.command
+	ID    string
+	Node  NodeKind
+	After []string  // nodes of the same list that must be resolved first; nil = the one before
+	Lanes []LaneDef // of nodes that have some
+
+	Each     *EachDef
+	Race     *RaceDef
+	Scope    *ScopeDef
+	Repeat   *RepeatDef
+	Saga     *SagaDef
+	Await    *AwaitDef
+	Sleep    *SleepDef
+	Approve  *ApproveDef
+	Emit     *EmitDef
+	Set      []byte // JSON tree
+	Fail     *FailDef
+	Finish   *FinishDef
+	Continue *ContinueDef
+
+	OnReject   bool          // onReject: continue; a refusal is no failure
+	Lease      string        // expression over the output: when the hold lapses by itself; "" = never
+	Heartbeat  time.Duration // a sign of life is due this often within an attempt; 0 = none
+	Call       string        // participant.command
 	Kind       StepKind
 	With       []byte // JSON tree (see Mapping), nil = {}
 	Keep       []string
@@ -74,6 +100,7 @@ type UndoDef struct {
 	Attempt    time.Duration
 	Retry      Retry // Attempts is always 0: an undo is never given up
 	AlertAfter time.Duration
+	After      []string // ids of nodes whose undo must be settled first; sorted
 }
 
 // InquireDef asks what became of a do.

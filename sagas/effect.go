@@ -78,6 +78,22 @@ const (
 	KindCompensated       Kind = "compensated"
 	KindClosed            Kind = "closed"
 	KindExpired           Kind = "expired"
+
+	KindEntered       Kind = "entered"        // a block, wait or round began; detail says what of it
+	KindResolved      Kind = "resolved"       // a block, wait or other node that is not a call ended well
+	KindCaught        Kind = "caught"         // a scope, item or race took a failure upon itself
+	KindTimedOut      Kind = "timed-out"      // the time of a wait is over
+	KindTaskOpened    Kind = "task-opened"    // people are asked for a decision
+	KindTaskReminded  Kind = "task-reminded"  // ... again
+	KindTaskDecided   Kind = "task-decided"   // one of them decided
+	KindSignalled     Kind = "signalled"      // a signal was taken into the buffer
+	KindSignalUsed    Kind = "signal-used"    // a node consumed a signal
+	KindSignalDropped Kind = "signal-dropped" // the buffer is full, or its time is over
+	KindOperator      Kind = "operator"       // an operator acted; detail has action, operator, reason
+	KindContinued     Kind = "continued"      // the run ended and the next one begins
+	KindChildStarted  Kind = "child-started"
+	KindChildEnded    Kind = "child-ended"
+	KindEmitted       Kind = "emitted" // a domain event was published
 )
 
 // DeadLetter asks the runtime to send the input record of this event, byte for byte, to the
@@ -100,6 +116,35 @@ type Result struct {
 	Output     []byte // canonical JSON, COMPLETED only
 }
 
+// StartChild asks for a child instance: a start record to the intake, keyed by its workflow ID. Start
+// has Parent set and StartID derived from it, so that it starts once.
+type StartChild struct{ Start Start }
+
+// TellParent answers the step that started this instance: a ChildDone record to the intake, keyed by
+// the parent's workflow ID.
+type TellParent struct {
+	WorkflowID string // of the parent
+	Done       ChildDone
+}
+
+// TellChild sends a Reverse, or a ParentClosed, to a reversible child, keyed by its workflow ID, or
+// cancels a child that has not ended.
+type TellChild struct {
+	WorkflowID string // of the child
+	Event      Event  // Reverse, ParentClosed or Cancel
+}
+
+// Emit is a domain event to be published as it is.
+type Emit struct {
+	Topic   string
+	Key     string
+	Type    string // CloudEvents type
+	ID      string // CloudEvents id, the same for every attempt: derived from workflow ID, run and path
+	Source  string // CloudEvents source: the workflow ID
+	At      Time
+	Payload []byte // canonical JSON
+}
+
 // Ignored says that the event had no effect and why, for the counters.
 type Ignored struct{ Reason string } // duplicate, stale, phantom, unknown-instance, unknown-path, unknown-definition, wrong-run, revision, not-active
 
@@ -108,3 +153,7 @@ func (Lifecycle) effect()  {}
 func (DeadLetter) effect() {}
 func (Result) effect()     {}
 func (Ignored) effect()    {}
+func (StartChild) effect() {}
+func (TellParent) effect() {}
+func (TellChild) effect()  {}
+func (Emit) effect()       {}

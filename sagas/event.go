@@ -74,7 +74,8 @@ type Start struct {
 	IssuedAt   Time   // when the producer issued it (record timestamp if it did not say)
 	ReplyTo    string // optional topic for the result
 	Tags       map[string]string
-	Trace      string // W3C traceparent of the trigger, kept as a link
+	Trace      string  // W3C traceparent of the trigger, kept as a link
+	Parent     *Parent // the step that started it as a child; nil = none
 }
 
 // Reply is a participant's answer to the command at Address.
@@ -108,25 +109,82 @@ type Cancel struct {
 // AdminAction is an operator's verb.
 type AdminAction string
 
-// AdminClose ends an active instance and lists the paths that may have effects as residue.
-const AdminClose AdminAction = "close"
+// The actions. All need an active instance but resolve and waive, which also answer for what came to
+// light after the end. Path is a step path where it says so.
+const (
+	AdminClose       AdminAction = "close"         // end the run; paths that may have effects become residue
+	AdminRetry       AdminAction = "retry"         // Path: budget reset, same key; also an undo that stopped
+	AdminRetryNewKey AdminAction = "retry-new-key" // Path: next round with a fresh key; it may execute twice
+	AdminResolve     AdminAction = "resolve"       // Path, Effect done or none, Output: the operator knows what became of it
+	AdminWaive       AdminAction = "waive"         // Path: give up one debt; it becomes residue
+	AdminSkip        AdminAction = "skip"          // Path, Output: go on as if it were done
+	AdminCompensate  AdminAction = "compensate"    // turn round; only before the commit point
+	AdminSuspend     AdminAction = "suspend"       // send nothing until resumed; replies are taken
+	AdminResume      AdminAction = "resume"
+	AdminExtend      AdminAction = "extend" // By: the deadline, or with Path the wait or within of a step
+	AdminSignal      AdminAction = "signal" // Signal: deliver a signal as the operator
+)
 
-// Admin is one operator action.
+// Admin is one operator action. A repeated RequestID changes nothing.
 type Admin struct {
 	Action    AdminAction
 	Path      string
 	RequestID string
 	Operator  string
 	Reason    string
-	ExpectRev uint64 // 0 = not checked
+	ExpectRev uint64    // revision that the operator saw; 0 = not checked
+	Effect    Certainty // resolve: done or none
+	Output    []byte    // resolve done, skip: JSON object; nil = {}
+	By        int64     // extend: ms
+	Signal    *Signal   // signal
+}
+
+// Signal is a message to an instance, from outside or from people.
+type Signal struct {
+	WorkflowID string
+	Name       string
+	ID         string // for duplicates
+	Actor      string
+	Payload    []byte // JSON; nil = null
+	IssuedAt   Time
+	TTL        int64 // ms that it waits for a start, or to be consumed; 0 = refused without an instance
+}
+
+// ChildDone tells a parent that its child has ended.
+type ChildDone struct {
+	Run     uint32 // of the parent
+	Path    string // step of the parent
+	Child   string // workflow ID
+	Phase   Phase  // COMPLETED, COMPENSATED, CLOSED; 0 = the start was rejected
+	Code    string // why it did not complete
+	Message string
+	Output  []byte
+}
+
+// Reverse asks a COMPLETED reversible child to compensate.
+type Reverse struct {
+	Parent string // workflow ID
+	Run    uint32
+	Path   string
+}
+
+// ParentClosed lets go of a reversible child: its retention begins.
+type ParentClosed struct {
+	Parent string
+	Run    uint32
+	Path   string
 }
 
 // DefLoaded tells a PARKED instance that its definition may be known now (the plan given to Step).
 type DefLoaded struct{}
 
-func (Start) event()     {}
-func (Reply) event()     {}
-func (Timers) event()    {}
-func (Cancel) event()    {}
-func (Admin) event()     {}
-func (DefLoaded) event() {}
+func (Start) event()        {}
+func (Reply) event()        {}
+func (Timers) event()       {}
+func (Cancel) event()       {}
+func (Admin) event()        {}
+func (DefLoaded) event()    {}
+func (Signal) event()       {}
+func (ChildDone) event()    {}
+func (Reverse) event()      {}
+func (ParentClosed) event() {}

@@ -29,7 +29,27 @@ type Scope interface {
 	Now() Time
 	// Key is the idempotency key of the command that is being built, "" elsewhere.
 	Key() string
+	// Item is the item of the enclosing each whose `as` is name, and its index from 0; nil = there is none.
+	Item(name string) (value []byte, index uint32)
+	// Round is the round of the innermost repeat or scope around the expression, from 1; 0 = there is none.
+	Round() uint32
+	// Signal is the payload of the newest signal of that name; nil = none came.
+	Signal(name string) []byte
+	// Event is the payload that the condition of an await looks at, nil elsewhere.
+	Event() []byte
 }
+
+// InputOnly is the scope of an expression that may see nothing but the input, as the id of a start.
+type InputOnly []byte
+
+func (s InputOnly) Input() []byte                      { return s }
+func (s InputOnly) Step(string) ([]byte, string, bool) { return nil, "", false }
+func (s InputOnly) Now() Time                          { return 0 }
+func (s InputOnly) Key() string                        { return "" }
+func (s InputOnly) Item(string) ([]byte, uint32)       { return nil, 0 }
+func (s InputOnly) Round() uint32                      { return 0 }
+func (s InputOnly) Signal(string) []byte               { return nil }
+func (s InputOnly) Event() []byte                      { return nil }
 
 // Expr is a compiled expression. It is immutable and safe for concurrent use. An evaluation depends
 // on the scope alone and its cost is bounded.

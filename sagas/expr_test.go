@@ -8,6 +8,7 @@ import (
 )
 
 type testScope struct {
+	InputOnly
 	input string
 	steps map[string][2]string // output, state
 	now   Time

@@ -53,14 +53,86 @@ type Instance struct {
 	Residue   []string    // CLOSED: paths that may have effects, in plan order
 	Output    []byte      // COMPLETED: canonical JSON
 
-	Steps []StepState
+	Suspended  bool    // an operator stopped it: no command goes out until it is resumed
+	Parent     *Parent // the instance whose step started this one; nil = none
+	FinishedAs string  // code of the finish node that ended the run, "" = none
+	Level      uint32  // feature level of the record; 0 = 1
+
+	Steps       []StepState
+	Frames      []Frame          // in the order of creation
+	Frame       uint32           // number of the newest frame
+	Signals     []BufferedSignal // not consumed yet, in the order of arrival
+	Latest      []NamedValue     // newest signal of each name, sorted by name
+	SeenSignals []uint64         // hashes of the newest signal IDs, oldest first
+	AdminIDs    []string         // newest operator requests, oldest first
 }
 
-// StepState is what an instance knows of one step of its plan.
+// Parent names the step that started a child instance.
+type Parent struct {
+	WorkflowID string
+	Run        uint32
+	Path       string
+	Reversible bool // its obligations are kept after COMPLETED until the parent lets go of it
+	Reversing  bool // the parent asked to undo it
+	Released   bool // the parent has ended: the retention counts
+}
+
+// BufferedSignal is a signal that nothing consumed yet.
+type BufferedSignal struct {
+	Name    string
+	ID      string
+	Actor   string
+	Payload []byte // canonical JSON
+	At      Time
+	Expires Time // 0 = with the instance
+}
+
+// NamedValue is a value with its name.
+type NamedValue struct {
+	Name  string
+	Value []byte // canonical JSON
+}
+
+// Frame is one run of a body that has steps of its own: an item of each, a round of repeat or scope,
+// a lane of race, the catch lane of a scope, the timeout lane of an await. The steps of the saga
+// itself and of the lanes of parallel and choose live in the frame around them; frame 0 is the saga.
+type Frame struct {
+	ID     uint32 // from 1
+	In     uint32 // the frame in which the node stands
+	Node   int    // plan index of the node
+	Lane   int    // index of its lane
+	Key    string // each: of the item; repeat and scope: the round; race, catch and timeout: the lane
+	Number uint32 // of the item or round, from 1
+	State  FrameState
+	Item   []byte // each: the item, canonical JSON
+	Output []byte // kept values of a frame whose steps were forgotten, canonical JSON; nil = none
+	Cause  Cause  // why it failed
+}
+
+// FrameState is where a frame stands.
+type FrameState uint8
+
+const (
+	FrameWaiting FrameState = iota + 1 // an item that waits for its turn
+	FrameOpen                          // its steps go forward
+	FrameDone                          // every step is resolved
+	FrameUndoing                       // it failed or lost, and pays its debts
+	FrameUndone                        // it failed or lost, and owes nothing
+)
+
+// StepState is what an instance knows of one node of its plan, in one frame. Steps is sorted so that
+// a node comes before its body and after the nodes that it depends on.
 type StepState struct {
-	Path  string
+	Path  string // prefix of the frame and id, unique in the run
+	Node  int    // plan index
+	Frame uint32
 	Kind  StepKind
 	State StepStatus // forward
+	Lane  int        // choose: 1 + the lane taken; scope: 1 while the body runs, 2 in the catch lane; 0 = undecided
+	Until Time       // await, approve, sleep, waits of repeat and scope: absolute end; 0 = none
+	Child string     // saga: workflow ID of the child
+	Votes []Vote     // approve
+	Lease Time       // when the effect lapses by itself; 0 = never
 	Undo  UndoStatus // backward; 0 = nothing owed yet
 
 	Stuck    bool // READY or Owed and not to be sent without a person (attention says why)
@@ -89,6 +161,14 @@ type StepState struct {
 	Question []byte // of the inquiries of Round; nil = Payload
 	Output   []byte // kept fields and progress handles, canonical JSON; nil = none
 	Record   UndoRecord
+}
+
+// Vote is one decision of an approve node.
+type Vote struct {
+	Actor   string
+	Approve bool
+	Comment string
+	At      Time
 }
 
 // UndoRecord is all that an undo needs, taken when the do is sent, so that a lost or changed
@@ -121,6 +201,8 @@ type TimerKind uint8
 const (
 	TimerAnswer TimerKind = iota + 1 // the answer to a command that is in flight
 	TimerPause                       // the moment of the next command
+	TimerWait                        // the end of an await, approve or sleep, or of the wait before a round
+	TimerRemind                      // the next reminder of an approve
 )
 
 // Key is an idempotency key; its text is a UUID.
@@ -166,6 +248,8 @@ const (
 	CauseCancel
 	CauseDeadline
 	CauseLateEffect // reopened after the end
+	CauseOperator   // an operator asked for it
+	CauseParent     // the parent undoes its child
 )
 
 // String returns the cause as lifecycle records and results carry it.
@@ -179,6 +263,10 @@ func (c Cause) String() string {
 		return "deadline"
 	case CauseLateEffect:
 		return "late effect: " + c.Path
+	case CauseOperator:
+		return "operator"
+	case CauseParent:
+		return "parent"
 	}
 	return ""
 }
@@ -219,6 +307,8 @@ const (
 	ReasonNoUndo         Reason = "NO_UNDO"         // an effect that no undo can take back
 	ReasonLateEffect     Reason = "LATE_EFFECT"     // took effect after it was counted as without effect
 	ReasonLivelock       Reason = "LIVELOCK"        // one event caused too many transitions: a bug
+	ReasonChildClosed    Reason = "CHILD_CLOSED"    // a child was closed by an operator: its effects are not known here
+	ReasonSignals        Reason = "SIGNALS"         // a buffer of signals is full; signals went to the dead letters
 )
 
 // Phase is where an instance stands. See the first table of Step.
@@ -234,9 +324,10 @@ const (
 	Parked
 	Void
 	Marker
+	Mailbox // no run yet, only signals that wait for it
 )
 
-var phaseNames = [...]string{"invalid", "running", "finishing", "compensating", "completed", "compensated", "closed", "parked", "void", "marker"}
+var phaseNames = [...]string{"invalid", "running", "finishing", "compensating", "completed", "compensated", "closed", "parked", "void", "marker", "mailbox"}
 
 func (p Phase) String() string {
 	if int(p) < len(phaseNames) {
@@ -266,9 +357,10 @@ const (
 	StepUnknown   // budget spent, no answer
 	StepSkipped   // its condition was false
 	StepAbandoned // never sent
+	StepOpen      // a block whose body runs, or a node that waits
 )
 
-var stepNames = [...]string{"INVALID", "IDLE", "READY", "PENDING", "BACKOFF", "INQUIRING", "DONE", "REFUSED", "FAILED", "UNKNOWN", "SKIPPED", "ABANDONED"}
+var stepNames = [...]string{"INVALID", "IDLE", "READY", "PENDING", "BACKOFF", "INQUIRING", "DONE", "REFUSED", "FAILED", "UNKNOWN", "SKIPPED", "ABANDONED", "OPEN"}
 
 func (s StepStatus) String() string {
 	if int(s) < len(stepNames) {

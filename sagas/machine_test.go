@@ -233,7 +233,7 @@ func planOf(words ...string) *Plan {
 	p := &Plan{Namespace: "test", Type: "pay", Version: 1, Pivot: -1, Deadline: time.Hour}
 	for i, w := range words {
 		s := PlanStep{
-			Kind: Compensatable, Path: strings.TrimRight(w, "!+?="), Participant: "svc", Command: "run",
+			Kind: Compensatable, Parent: -1, End: i + 1, Path: strings.TrimRight(w, "!+?="), Participant: "svc", Command: "run",
 			Attempt: 10 * time.Second, Within: 2 * time.Minute,
 			Retry: Retry{Attempts: 3, Backoff: time.Second, BackoffMax: 8 * time.Second, Factor: 2},
 		}

@@ -41,6 +41,7 @@ type Undo struct {
 	Attempt     time.Duration
 	Retry       Retry         // Attempts is ignored: an undo is never given up
 	AlertAfter  time.Duration // attention when it takes longer; retries go on
+	After       []int         // plan indexes whose debts must be settled first, beside the dependents
 }
 
 // Inquire asks what became of a do.
@@ -52,12 +53,17 @@ type Inquire struct {
 	Attempt time.Duration // how long one question waits for its answer
 }
 
-// PlanStep is one call of a plan.
+// PlanStep is one node of a plan. The steps of its body follow it directly, up to End.
 type PlanStep struct {
-	Path        string
-	Kind        StepKind
-	Deps        []int // plan indexes of the steps that must be resolved first
-	Dependents  []int // plan indexes of the steps that wait for this one
+	Path        string   // id; the path of a step of an instance puts the frames before it
+	Kind        StepKind // of a call and of a saga node; Compensatable in others has no meaning
+	Node        NodeKind
+	Parent      int        // plan index of the node whose body it is in, -1 = none
+	Lane        int        // index of its lane in Parent
+	End         int        // plan index after the last step of its body; its own index + 1 without one
+	Lanes       []PlanLane // of nodes that have some
+	Deps        []int      // plan indexes in the same lane that must be resolved first
+	Dependents  []int      // plan indexes in the same lane that wait for this one
 	Participant string
 	Command     string
 	Topic       string
@@ -72,10 +78,78 @@ type PlanStep struct {
 	Undo        *Undo         // nil = owes none
 	KeyWindow   time.Duration // how long the participant remembers a key; 0 = for ever
 	AlertAfter  time.Duration // attention when the step takes longer; 0 = never
+	OnReject    bool          // a refusal is no failure: the flow goes on
+	Lease       *Expr         // evaluated when the step is done: when its hold lapses; nil = never
+	Heartbeat   time.Duration // 0 = none
+
+	Each     *EachPlan
+	Race     *RaceDef
+	Scope    *ScopeDef
+	Repeat   *RepeatPlan
+	Saga     *SagaPlan
+	Await    *AwaitPlan
+	Sleep    *SleepPlan
+	Approve  *ApprovePlan
+	Emit     *EmitPlan
+	Set      *Mapping
+	Fail     *FailDef
+	Finish   *FinishDef
+	Continue *Mapping // input of the next run
 }
 
-// Plan is a compiled definition: a DAG of calls in plan order (a topological order that is stable
-// for one digest), with its expressions compiled. A Plan is immutable and safe for concurrent use.
+// PlanLane is a lane of a node: the plan steps whose Parent and Lane point to it.
+type PlanLane struct {
+	Name  string
+	When  *Expr // choose; nil = always
+	Steps []int // plan indexes of its own steps, not of those inside them
+}
+
+// EachPlan is a compiled EachDef.
+type EachPlan struct {
+	EachDef
+	In, Key *Expr
+}
+
+// RepeatPlan is a compiled RepeatDef.
+type RepeatPlan struct {
+	RepeatDef
+	Until *Expr
+}
+
+// SagaPlan is a compiled SagaDef.
+type SagaPlan struct {
+	SagaDef
+	ID    *Expr
+	Input *Mapping
+}
+
+// AwaitPlan is a compiled AwaitDef.
+type AwaitPlan struct {
+	AwaitDef
+	When *Expr
+}
+
+// SleepPlan is a compiled SleepDef.
+type SleepPlan struct {
+	SleepDef
+	Until *Expr
+}
+
+// ApprovePlan is a compiled ApproveDef.
+type ApprovePlan struct {
+	ApproveDef
+	Not *Expr
+}
+
+// EmitPlan is a compiled EmitDef.
+type EmitPlan struct {
+	EmitDef
+	Key  *Expr
+	With *Mapping
+}
+
+// Plan is a compiled definition: a DAG of nodes in plan order (a topological order that is stable
+// for one digest, each node before its body), with its expressions compiled. A Plan is immutable and safe for concurrent use.
 type Plan struct {
 	Namespace       string // set by the runtime after Compile; part of every idempotency key
 	Type            string
@@ -89,6 +163,10 @@ type Plan struct {
 	Output          *Mapping      // nil = {}
 	Retention       time.Duration // full state after the end
 	MarkerRetention time.Duration // id marker after the end; older starts are refused
+	Tags            *Mapping      // nil = those of the start alone
+	OnFailure       FailurePolicy // 0 = Drain
+	Reuse           ReusePolicy   // 0 = ReuseNever
+	Requires        uint32        // feature level; 0 = 1
 	Definition      *Definition
 }
 

@@ -161,13 +161,27 @@ const (
 
 // scope is what an expression may see of the instance.
 type scope struct {
-	m   *machine
-	key string
+	m     *machine
+	key   string
+	event []byte
 }
 
 func (s *scope) Input() []byte { return s.m.inst.Input }
 func (s *scope) Now() Time     { return s.m.now }
 func (s *scope) Key() string   { return s.key }
+
+func (s *scope) Event() []byte { return s.event }
+
+func (s *scope) Signal(name string) []byte {
+	latest := s.m.inst.Latest
+	if i := slices.IndexFunc(latest, func(v NamedValue) bool { return v.Name == name }); i >= 0 {
+		return latest[i].Value
+	}
+	return nil
+}
+
+func (s *scope) Item(name string) (value []byte, index uint32) { return nil, 0 }
+func (s *scope) Round() uint32                                 { return 0 }
 
 func (s *scope) Step(path string) (output []byte, state string, found bool) {
 	i := s.m.p.StepIndex(path)

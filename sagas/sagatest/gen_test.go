@@ -82,6 +82,7 @@ func drawGraphPlan(t *rapid.T) *sagas.Plan {
 		}
 	}
 	for i := range p.Steps {
+		p.Steps[i].End = i + 1
 		for _, d := range p.Steps[i].Deps {
 			p.Steps[d].Dependents = append(p.Steps[d].Dependents, i)
 		}
@@ -105,6 +106,7 @@ func drawRetry(t *rapid.T, attempts uint32) sagas.Retry {
 
 func drawStep(t *rapid.T, path string, kind sagas.StepKind) sagas.PlanStep {
 	s := sagas.PlanStep{
+		Parent:      -1,
 		Path:        path,
 		Kind:        kind,
 		Participant: "svc",

@@ -168,7 +168,7 @@ func (s *Script) start(a *arguments, body string) error {
 		if plan == nil || plan.ID == nil {
 			return fmt.Errorf("id= is needed: the definition does not derive it from the input")
 		}
-		if id, err = plan.ID.String(inputScope{input: ev.Input, now: s.world.Now()}); err != nil {
+		if id, err = plan.ID.String(sagas.InputOnly(ev.Input)); err != nil {
 			return fmt.Errorf("id: %w", err)
 		}
 	}
@@ -462,17 +462,6 @@ func (s *Script) feed(ev sagas.Event) {
 	s.ownEvent = true
 	s.world.Feed(ev)
 }
-
-// inputScope is what the id expression may see.
-type inputScope struct {
-	input []byte
-	now   sagas.Time
-}
-
-func (i inputScope) Input() []byte                      { return i.input }
-func (i inputScope) Step(string) ([]byte, string, bool) { return nil, "", false }
-func (i inputScope) Now() sagas.Time                    { return i.now }
-func (i inputScope) Key() string                        { return "" }
 
 // arguments are those of one verb. Each one has to be asked for: what nobody asked for is a typo.
 type arguments struct {
