@@ -147,6 +147,9 @@ type StepState struct {
 	UndoRound    uint32 // 0 = no undo sent
 	UndoAttempts uint32 // undo commands emitted in UndoRound
 
+	Spared   uint32 // do commands of Round that do not count any more: an operator renewed the budget
+	BudgetAt Time   // from when within counts; 0 = FirstSent
+
 	FirstSent Time // first do of Round: within and the key window count from here
 	AskedAt   Time // first question of the present series: Inquire.For counts from here
 	UndoSent  Time // first undo of UndoRound: its key window counts from here
