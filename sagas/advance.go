@@ -31,16 +31,13 @@ func (m *machine) pass() bool {
 // decide is where RUNNING ends for better or worse: rows 8, 9, 11 and 12.
 func (m *machine) decide() {
 	inst := m.inst
-	if pivot := m.p.Pivot; pivot >= 0 {
-		s := &inst.Steps[pivot]
-		switch {
-		case s.State == StepDone: // row 11
-			m.commit()
-			return
-		case s.State == StepRefused: // row 12
+	if pivot := m.decidedPivot(); pivot >= 0 {
+		if inst.Steps[pivot].State == StepDone { // row 11
+			m.commit(pivot)
+		} else { // row 12
 			m.compensate(m.causeOf(pivot))
-			return
 		}
+		return
 	}
 	if i := m.failed(); i >= 0 && !m.pivotInFlight() { // row 8
 		m.compensate(m.causeOf(i))
@@ -56,13 +53,33 @@ func (m *machine) checkDeadline() {
 	}
 }
 
+// decidedPivot is the pivot that is DONE, else the first one whose refusal is a failure, else -1. More
+// than one pivot can be sent only one after the other, each but the last refused.
+func (m *machine) decidedPivot() int {
+	if m.p.Pivot < 0 {
+		return -1
+	}
+	refused := -1
+	for i := range m.inst.Steps {
+		s := &m.inst.Steps[i]
+		switch {
+		case s.Kind != Pivot:
+		case s.State == StepDone:
+			return i
+		case s.State == StepRefused && refused < 0 && m.fails(i):
+			refused = i
+		}
+	}
+	return refused
+}
+
 // commit is row 11: from here on the saga only goes forward.
-func (m *machine) commit() {
+func (m *machine) commit(pivot int) {
 	inst := m.inst
 	m.transitions++
 	inst.Phase = Finishing
 	inst.Deadline = 0
-	m.fact(KindCommitted, inst.Steps[m.p.Pivot].Path)
+	m.fact(KindCommitted, inst.Steps[pivot].Path)
 	m.settle("", ReasonDeadline)
 	m.settleCancels(KindCancelRefused, KV{"reason", "COMMITTED"})
 }
@@ -83,7 +100,7 @@ func (m *machine) fails(i int) bool {
 	s := &m.inst.Steps[i]
 	switch s.State {
 	case StepRefused:
-		return s.Kind != Optional && s.Kind != Retriable
+		return s.Kind != Optional && s.Kind != Retriable && !m.plan(i).OnReject
 	case StepFailed, StepUnknown:
 		return s.Kind != Optional && !m.frozen(i)
 	}
@@ -94,7 +111,7 @@ func (m *machine) fails(i int) bool {
 // it is never turned into compensation by the passing of time.
 func (m *machine) frozen(i int) bool {
 	kind := m.inst.Steps[i].Kind
-	return kind == Pivot || kind == Retriable || (kind != Optional && m.p.Steps[i].OnUnknown == UnknownAttention)
+	return kind == Pivot || kind == Retriable || (kind != Optional && m.plan(i).OnUnknown == UnknownAttention)
 }
 
 // resolved says whether the steps after i may go on.
@@ -103,7 +120,9 @@ func (m *machine) resolved(i int) bool {
 	switch s.State {
 	case StepDone, StepSkipped:
 		return true
-	case StepRefused, StepFailed, StepUnknown:
+	case StepRefused:
+		return s.Kind == Optional || s.Kind != Retriable && m.plan(i).OnReject
+	case StepFailed, StepUnknown:
 		return s.Kind == Optional
 	}
 	return false
@@ -115,9 +134,15 @@ func (m *machine) pivotInFlight() bool {
 	if m.p.Pivot < 0 {
 		return false
 	}
-	switch s := &m.inst.Steps[m.p.Pivot]; s.State {
-	case StepPending, StepBackoff, StepInquiring, StepUnknown, StepFailed:
-		return true
+	for i := range m.inst.Steps {
+		s := &m.inst.Steps[i]
+		if s.Kind != Pivot {
+			continue
+		}
+		switch s.State {
+		case StepPending, StepBackoff, StepInquiring, StepUnknown, StepFailed:
+			return true
+		}
 	}
 	return false
 }

@@ -31,6 +31,8 @@ func (m *machine) compensate(cause Cause) {
 			s.Alert = 0
 		case StepUnknown, StepFailed:
 			m.settle(s.Path, ReasonUnknownOutcome)
+		case StepOpen:
+			m.abandonLeaf(i)
 		}
 	}
 }
@@ -50,7 +52,7 @@ func (m *machine) backward() {
 	for i := len(m.inst.Steps) - 1; i >= 0; i-- {
 		s := &m.inst.Steps[i]
 		waits := false
-		for _, d := range m.p.Steps[i].Dependents {
+		for _, d := range m.plan(i).Dependents {
 			waits = waits || below[d]
 		}
 		if s.Undo == UndoNone && !s.inFlight() && m.owes(i) { // row q
@@ -75,7 +77,7 @@ func (m *machine) backward() {
 // owes says whether an undo of step i is due once the saga compensates and the step is not in flight.
 func (m *machine) owes(i int) bool {
 	s := &m.inst.Steps[i]
-	if m.p.Steps[i].Undo == nil && !s.Record.Set() {
+	if m.plan(i).Undo == nil && !s.Record.Set() {
 		return false
 	}
 	switch s.State {
@@ -126,13 +128,13 @@ func (u UndoStatus) settled() bool { return u == UndoUndone || u == UndoNoop || 
 // sendFirstUndo begins a round of undo: the first, or the one after "nothing to undo" of a step that
 // was done after all.
 func (m *machine) sendFirstUndo(i int) {
-	s, u := &m.inst.Steps[i], m.p.Steps[i].Undo
+	s, u := &m.inst.Steps[i], m.plan(i).Undo
 	key := m.key(i, OpUndo, s.UndoRound+1)
 	if !s.Record.Set() && !m.lateRecord(i) {
 		return
 	}
 	if u != nil && u.With != nil {
-		payload, err := m.render(u.With, key)
+		payload, err := m.render(i, u.With, key)
 		switch {
 		case err != nil: // what was taken when the do was sent still does
 			m.raise(s.Path, ReasonExpr, "undo.with: "+err.Error())
@@ -154,9 +156,9 @@ func (m *machine) sendFirstUndo(i int) {
 // lateRecord takes the undo record of a step that this record never sent, but whose do took effect
 // all the same (row n). It says whether there is one now.
 func (m *machine) lateRecord(i int) bool {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	forward := m.key(i, OpDo, 1)
-	payload, err := m.render(d.With, forward)
+	payload, err := m.render(i, d.With, forward)
 	if err == nil {
 		s.Record, err = m.undoRecord(i, forward, payload)
 	}
@@ -169,7 +171,7 @@ func (m *machine) lateRecord(i int) bool {
 
 // sendUndo emits the next attempt of the round. An undo has no deadline: it never comes too late.
 func (m *machine) sendUndo(i int) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	m.transitions++
 	s.Undo = UndoPending
 	s.UndoAttempts++
@@ -189,7 +191,7 @@ func (m *machine) retryUndo(i int, retryAfter int64) {
 	s := &m.inst.Steps[i]
 	m.transitions++
 	var retry Retry
-	if u := m.p.Steps[i].Undo; u != nil {
+	if u := m.plan(i).Undo; u != nil {
 		retry = u.Retry
 	}
 	pause := backoff(&retry, s.UndoAttempts, jitterSeed(m.inst.WorkflowID, s.Path, OpUndo, s.UndoRound, s.UndoAttempts))
@@ -200,7 +202,7 @@ func (m *machine) retryUndo(i int, retryAfter int64) {
 
 // resendUndo is row l: the pause is over. After the key window a blind undo could pay twice.
 func (m *machine) resendUndo(i int) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	if d.KeyWindow > 0 && m.now >= after(s.UndoSent, d.KeyWindow) {
 		if d.Inquire != nil && s.Round > 0 {
 			m.inquire(i)

@@ -16,7 +16,7 @@ var (
 	ErrCorrupt = errors.New("the state record is damaged")
 )
 
-// The record, format 1. It has one encoding per instance: equal instances give equal bytes, and
+// The record, formats 1 and 2. It has one encoding per instance: equal instances give equal bytes, and
 // whatever DecodeInstance accepts, Append gives back byte for byte. Numbers are unsigned varints in
 // their shortest form unless a width is given; a text or byte string has its length before it; a
 // moment is 0 for none, else 1 + zigzag(moment - StartedAt).
@@ -28,7 +28,20 @@ var (
 //
 // The head is big endian and fixed up to wid, so that Summarise reads it in passing. type is
 // 2*len+1 when it is the beginning of wid, else 2*len and the text.
-const formatV1 = 1
+//
+// Format 2 adds what frames, waits, signals and children need. It is written only when an instance has
+// some of it: see needsV2. Between output and steps it has
+//
+//	more   level | finished as | parent | number of the newest frame | frames | signals | latest | seen signals | admin ids
+//	parent flags 1B | wid, run, path when the first flag is set
+//	frame  number | in | node | lane | key | item number | state 1B | item | cause
+//
+// and in each step node and frame before the mask, whose last fields are the newer ones. In format 1
+// the node of a step is its position, and its frame 0.
+const (
+	formatV1 = 1
+	formatV2 = 2
+)
 
 const headBytes = 3 + 4 + 4 + 8 + 8 + 8 + 8
 
@@ -37,7 +50,9 @@ const (
 	flagAttention = 1 << iota
 	flagCancelRequested
 	flagDeadlineHit
-	flagsKnown = 1<<iota - 1
+	flagsV1       = 1<<iota - 1
+	flagSuspended = flagsV1 + 1
+	flagsV2       = flagsV1 | flagSuspended
 )
 
 // Fields of a step that are there only when they are not zero.
@@ -60,7 +75,23 @@ const (
 	hasOutput
 	hasRecord
 	hasSharedPayload // the undo record's payload is that of the do
-	hasKnown         = 1<<iota - 1
+	hasV1            = 1<<iota - 1
+	hasLane          = hasV1 + 1
+	hasUntil         = hasLane << 1
+	hasChild         = hasLane << 2
+	hasVotes         = hasLane << 3
+	hasLease         = hasLane << 4
+	hasBudget        = hasLane << 5
+	hasV2            = hasLane<<6 - 1
+)
+
+// Flags of a parent.
+const (
+	parentSet = 1 << iota
+	parentReversible
+	parentReversing
+	parentReleased
+	parentKnown = 1<<iota - 1
 )
 
 // Summary is the fixed head of a state record: what lists and indexes need.
@@ -80,7 +111,7 @@ type Summary struct {
 // Append appends the encoded instance to dst. It needs no error: Step keeps every instance within
 // the limits that DecodeInstance checks.
 func (i *Instance) Append(dst []byte) []byte {
-	e := stateWriter{b: dst, base: i.StartedAt}
+	e := stateWriter{b: dst, base: i.StartedAt, v2: i.needsV2()}
 	e.head(i)
 	e.raw(i.Digest[:])
 	e.raw(i.InputHash[:])
@@ -106,12 +137,7 @@ func (i *Instance) Append(dst []byte) []byte {
 		e.bool(c.Pending)
 		e.text(c.ID)
 	}
-	e.byte(byte(i.Cause.Kind))
-	if i.Cause.Kind != 0 {
-		e.text(i.Cause.Path)
-		e.text(i.Cause.Code)
-		e.text(i.Cause.Message)
-	}
+	e.cause(&i.Cause)
 	e.uint(uint64(len(i.Attention)))
 	for k := range i.Attention {
 		a := &i.Attention[k]
@@ -125,6 +151,9 @@ func (i *Instance) Append(dst []byte) []byte {
 		e.text(r)
 	}
 	e.bytes(i.Output)
+	if e.v2 {
+		e.more(i)
+	}
 	e.uint(uint64(len(i.Steps)))
 	for k := range i.Steps {
 		e.step(&i.Steps[k])
@@ -132,9 +161,96 @@ func (i *Instance) Append(dst []byte) []byte {
 	return e.b
 }
 
+// needsV2 says whether format 1 has no place for something in the instance.
+func (i *Instance) needsV2() bool {
+	if i.Level != 0 || i.Phase > Marker || i.Ended > Marker || i.Answered > Marker || i.Cause.Kind > CauseLateEffect ||
+		i.Suspended || i.Parent != nil || i.FinishedAs != "" || i.Frame != 0 ||
+		len(i.Frames) > 0 || len(i.Signals) > 0 || len(i.Latest) > 0 || len(i.SeenSignals) > 0 || len(i.AdminIDs) > 0 {
+		return true
+	}
+	for k := range i.Steps {
+		s := &i.Steps[k]
+		if s.Node != k || s.Frame != 0 || s.State > StepAbandoned || s.Timer.Kind > TimerPause ||
+			s.Lane != 0 || s.Until != 0 || s.Lease != 0 || s.Spared != 0 || s.BudgetAt != 0 || s.Child != "" || len(s.Votes) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 type stateWriter struct {
 	b    []byte
 	base Time
+	v2   bool
+}
+
+func (e *stateWriter) more(i *Instance) {
+	e.uint(uint64(i.Level))
+	e.text(i.FinishedAs)
+	if p := i.Parent; p == nil {
+		e.byte(0)
+	} else {
+		flags := byte(parentSet)
+		if p.Reversible {
+			flags |= parentReversible
+		}
+		if p.Reversing {
+			flags |= parentReversing
+		}
+		if p.Released {
+			flags |= parentReleased
+		}
+		e.byte(flags)
+		e.text(p.WorkflowID)
+		e.uint(uint64(p.Run))
+		e.text(p.Path)
+	}
+	e.uint(uint64(i.Frame))
+	e.uint(uint64(len(i.Frames)))
+	for k := range i.Frames {
+		f := &i.Frames[k]
+		e.uint(uint64(f.ID))
+		e.uint(uint64(f.In))
+		e.uint(uint64(f.Node))
+		e.uint(uint64(f.Lane))
+		e.text(f.Key)
+		e.uint(uint64(f.Number))
+		e.byte(byte(f.State))
+		e.bytes(f.Item)
+		e.cause(&f.Cause)
+	}
+	e.uint(uint64(len(i.Signals)))
+	for k := range i.Signals {
+		s := &i.Signals[k]
+		e.text(s.Name)
+		e.text(s.ID)
+		e.text(s.Actor)
+		e.bytes(s.Payload)
+		e.time(s.At)
+		e.time(s.Expires)
+	}
+	e.uint(uint64(len(i.Latest)))
+	for k := range i.Latest {
+		e.text(i.Latest[k].Name)
+		e.bytes(i.Latest[k].Value)
+	}
+	e.uint(uint64(len(i.SeenSignals)))
+	for _, h := range i.SeenSignals {
+		e.b = binary.BigEndian.AppendUint64(e.b, h)
+	}
+	e.uint(uint64(len(i.AdminIDs)))
+	for _, id := range i.AdminIDs {
+		e.text(id)
+	}
+}
+
+func (e *stateWriter) cause(c *Cause) {
+	e.byte(byte(c.Kind))
+	if c.Kind != 0 {
+		e.text(c.Path)
+		e.text(c.Code)
+		e.text(c.Message)
+	}
 }
 
 func (e *stateWriter) head(i *Instance) {
@@ -148,7 +264,14 @@ func (e *stateWriter) head(i *Instance) {
 	if i.DeadlineHit {
 		flags |= flagDeadlineHit
 	}
-	e.b = append(e.b, formatV1, byte(i.Phase), flags)
+	format := byte(formatV1)
+	if e.v2 {
+		format = formatV2
+	}
+	if i.Suspended {
+		flags |= flagSuspended
+	}
+	e.b = append(e.b, format, byte(i.Phase), flags)
 	e.b = binary.BigEndian.AppendUint32(e.b, i.Run)
 	e.b = binary.BigEndian.AppendUint32(e.b, i.Version)
 	e.b = binary.BigEndian.AppendUint64(e.b, i.Rev)
@@ -191,9 +314,19 @@ func (e *stateWriter) step(s *StepState) {
 	set(len(s.Output) > 0, hasOutput)
 	set(s.Record.Set(), hasRecord)
 	set(shared, hasSharedPayload)
+	set(s.Lane != 0, hasLane)
+	set(s.Until != 0, hasUntil)
+	set(s.Child != "", hasChild)
+	set(len(s.Votes) > 0, hasVotes)
+	set(s.Lease != 0, hasLease)
+	set(s.Spared != 0 || s.BudgetAt != 0, hasBudget)
 
 	e.text(s.Path)
 	e.b = append(e.b, byte(s.Kind), byte(s.State), byte(s.Undo))
+	if e.v2 {
+		e.uint(uint64(s.Node))
+		e.uint(uint64(s.Frame))
+	}
 	e.uint(mask)
 	if mask&hasRound != 0 {
 		e.uint(uint64(s.Round))
@@ -251,6 +384,39 @@ func (e *stateWriter) step(s *StepState) {
 			e.bytes(s.Record.Payload)
 		}
 	}
+	if mask > hasV1 {
+		e.newer(s, mask)
+	}
+}
+
+// newer writes the fields that format 1 does not have.
+func (e *stateWriter) newer(s *StepState, mask uint64) {
+	if mask&hasLane != 0 {
+		e.uint(uint64(s.Lane))
+	}
+	if mask&hasUntil != 0 {
+		e.time(s.Until)
+	}
+	if mask&hasChild != 0 {
+		e.text(s.Child)
+	}
+	if mask&hasVotes != 0 {
+		e.uint(uint64(len(s.Votes)))
+		for k := range s.Votes {
+			v := &s.Votes[k]
+			e.text(v.Actor)
+			e.bool(v.Approve)
+			e.text(v.Comment)
+			e.time(v.At)
+		}
+	}
+	if mask&hasLease != 0 {
+		e.time(s.Lease)
+	}
+	if mask&hasBudget != 0 {
+		e.uint(uint64(s.Spared))
+		e.time(s.BudgetAt)
+	}
 }
 
 func (e *stateWriter) byte(b byte)   { e.b = append(e.b, b) }
@@ -291,12 +457,15 @@ func DecodeInstance(b []byte) (*Instance, error) {
 		return nil, err
 	}
 	// Two copies serve all fields: texts share the one, byte strings the other.
-	d := stateReader{s: string(b), b: append([]byte(nil), b...)}
+	d := stateReader{s: string(b), b: append([]byte(nil), b...), v2: b[0] == formatV2}
 	inst := new(Instance)
 	due, flags := d.head(inst)
 	d.body(inst)
 	if d.err == nil && len(d.s) != d.at {
 		d.fail("%d bytes are left over", len(d.s)-d.at)
+	}
+	if d.v2 && d.err == nil && !inst.needsV2() {
+		d.fail("format %d without need", formatV2)
 	}
 	if d.err == nil && (due != inst.NextDue() || (flags&flagAttention != 0) != (len(inst.Attention) > 0)) {
 		d.fail("the head does not fit the body")
@@ -330,7 +499,7 @@ func Summarise(b []byte) (Summary, error) {
 		}
 		end += w + n
 	}
-	d := stateReader{s: string(b[:min(end, len(b))])}
+	d := stateReader{s: string(b[:min(end, len(b))]), v2: b[0] == formatV2}
 	var inst Instance
 	due, flags := d.head(&inst)
 	if d.err != nil {
@@ -346,9 +515,9 @@ func checkFormat(b []byte) error {
 	switch {
 	case len(b) == 0:
 		return fmt.Errorf("%w: it is empty", ErrCorrupt)
-	case b[0] > formatV1:
-		return fmt.Errorf("%w: format %d, known up to %d", ErrNewerFormat, b[0], formatV1)
-	case b[0] != formatV1:
+	case b[0] > formatV2:
+		return fmt.Errorf("%w: format %d, known up to %d", ErrNewerFormat, b[0], formatV2)
+	case b[0] < formatV1:
 		return fmt.Errorf("%w: format %d", ErrCorrupt, b[0])
 	case len(b) > MaxRecordBytes:
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrCorrupt, len(b), MaxRecordBytes)
@@ -362,7 +531,16 @@ type stateReader struct {
 	b    []byte
 	at   int
 	base Time
+	v2   bool
 	err  error
+}
+
+// most is the last value of an enumeration that the record's format knows.
+func (d *stateReader) most(v1, v2 byte) byte {
+	if d.v2 {
+		return v2
+	}
+	return v1
 }
 
 func (d *stateReader) head(i *Instance) (due Time, flags byte) {
@@ -381,7 +559,8 @@ func (d *stateReader) head(i *Instance) (due Time, flags byte) {
 	i.StartedAt = d.moment(be64(h[27:]))
 	i.LastNow = d.moment(be64(h[35:]))
 	d.base = i.StartedAt
-	if flags&^flagsKnown != 0 || i.Phase == 0 || i.Phase > Marker {
+	i.Suspended = flags&flagSuspended != 0
+	if flags&^d.most(flagsV1, flagsV2) != 0 || i.Phase == 0 || byte(i.Phase) > d.most(byte(Marker), byte(Mailbox)) {
 		d.fail("phase %d, flags %#x", h[1], flags)
 	}
 	i.WorkflowID = d.text()
@@ -408,8 +587,8 @@ func (d *stateReader) body(i *Instance) {
 	copy(i.Digest[:], d.take(len(i.Digest)))
 	copy(i.InputHash[:], d.take(len(i.InputHash)))
 	i.Seq = d.uint()
-	i.Ended = Phase(d.enum(byte(Marker)))
-	i.Answered = Phase(d.enum(byte(Marker)))
+	i.Ended = Phase(d.enum(d.most(byte(Marker), byte(Mailbox))))
+	i.Answered = Phase(d.enum(d.most(byte(Marker), byte(Mailbox))))
 	i.StartID = d.text()
 	i.Input = d.bytes()
 	i.ReplyTo = d.text()
@@ -431,9 +610,7 @@ func (d *stateReader) body(i *Instance) {
 			i.Cancels[k] = CancelRequest{Pending: d.enum(1) != 0, ID: d.text()}
 		}
 	}
-	if i.Cause.Kind = CauseKind(d.enum(byte(CauseLateEffect))); i.Cause.Kind != 0 {
-		i.Cause.Path, i.Cause.Code, i.Cause.Message = d.text(), d.text(), d.text()
-	}
+	i.Cause = d.cause()
 	if n := d.count(4); n > 0 {
 		i.Attention = make([]Attention, n)
 		for k := range i.Attention {
@@ -447,6 +624,9 @@ func (d *stateReader) body(i *Instance) {
 		}
 	}
 	i.Output = d.bytes()
+	if d.v2 {
+		d.more(i)
+	}
 	n := d.count(5)
 	if n > MaxPaths {
 		d.fail("%d steps", n)
@@ -455,18 +635,114 @@ func (d *stateReader) body(i *Instance) {
 	if n > 0 {
 		i.Steps = make([]StepState, n)
 		for k := range i.Steps {
-			d.step(&i.Steps[k])
+			d.step(i, k)
 		}
 	}
 }
 
-func (d *stateReader) step(s *StepState) {
+func (d *stateReader) cause() (c Cause) {
+	if c.Kind = CauseKind(d.enum(d.most(byte(CauseLateEffect), byte(CauseParent)))); c.Kind != 0 {
+		c.Path, c.Code, c.Message = d.text(), d.text(), d.text()
+	}
+	return c
+}
+
+func (d *stateReader) more(i *Instance) {
+	i.Level = d.uint32()
+	i.FinishedAs = d.text()
+	if flags := d.enum(parentKnown); flags&parentSet != 0 {
+		i.Parent = &Parent{
+			WorkflowID: d.text(), Run: d.uint32(), Path: d.text(),
+			Reversible: flags&parentReversible != 0, Reversing: flags&parentReversing != 0, Released: flags&parentReleased != 0,
+		}
+	} else if flags != 0 {
+		d.fail("flags %#x of no parent", flags)
+	}
+	i.Frame = d.uint32()
+	n := d.count(9)
+	if n > MaxFrames {
+		d.fail("%d frames", n)
+		return
+	}
+	if n > 0 {
+		i.Frames = make([]Frame, 0, n)
+		for range n {
+			i.Frames = append(i.Frames, d.frame(i))
+		}
+	}
+	if n = d.count(6); n > 0 {
+		i.Signals = make([]BufferedSignal, n)
+		for k := range i.Signals {
+			i.Signals[k] = BufferedSignal{Name: d.text(), ID: d.text(), Actor: d.text(), Payload: d.bytes(), At: d.time(), Expires: d.time()}
+		}
+	}
+	if n = d.count(2); n > 0 {
+		i.Latest = make([]NamedValue, n)
+		for k := range i.Latest {
+			i.Latest[k] = NamedValue{Name: d.text(), Value: d.bytes()}
+		}
+	}
+	if n = d.count(8); n > 0 {
+		i.SeenSignals = make([]uint64, n)
+		for k := range i.SeenSignals {
+			if b := d.take(8); d.err == nil {
+				i.SeenSignals[k] = be64(b)
+			}
+		}
+	}
+	if n = d.count(1); n > 0 {
+		i.AdminIDs = make([]string, n)
+		for k := range i.AdminIDs {
+			i.AdminIDs[k] = d.text()
+		}
+	}
+}
+
+// frame reads a frame. Numbers grow, and a frame lies in an older one: so the frames are a tree.
+func (d *stateReader) frame(i *Instance) (f Frame) {
+	f.ID, f.In = d.uint32(), d.uint32()
+	f.Node, f.Lane = d.index(), d.index()
+	f.Key = d.text()
+	f.Number = d.uint32()
+	f.State = FrameState(d.enum(byte(FrameUndone)))
+	f.Item = d.bytes()
+	f.Cause = d.cause()
+	switch {
+	case d.err != nil:
+	case f.State == 0 || f.ID > i.Frame || f.ID == 0 || len(i.Frames) > 0 && f.ID <= i.Frames[len(i.Frames)-1].ID:
+		d.fail("frame %d, state %d", f.ID, f.State)
+	case f.In != 0 && (f.In >= f.ID || i.frame(f.In) == nil):
+		d.fail("frame %d lies in frame %d", f.ID, f.In)
+	}
+	return f
+}
+
+// index reads the position of a node or lane in a plan.
+func (d *stateReader) index() int {
+	n := d.uint()
+	if n > 1<<20 {
+		d.fail("position %d", n)
+		return 0
+	}
+	return int(n)
+}
+
+func (d *stateReader) step(i *Instance, k int) {
+	s := &i.Steps[k]
 	s.Path = d.text()
 	s.Kind = StepKind(d.enum(byte(ReadOnly)))
-	s.State = StepStatus(d.enum(byte(StepAbandoned)))
+	s.State = StepStatus(d.enum(d.most(byte(StepAbandoned), byte(StepOpen))))
 	s.Undo = UndoStatus(d.enum(byte(UndoWaived)))
+	s.Node = k
+	known := uint64(hasV1)
+	if d.v2 {
+		s.Node, s.Frame = d.index(), d.uint32()
+		if known = hasV2; d.err == nil && s.Frame != 0 && i.frame(s.Frame) == nil {
+			d.fail("step %s is in no frame", s.Path)
+		}
+	}
 	mask := d.uint()
-	if s.Kind == 0 || s.State == 0 || mask&^uint64(hasKnown) != 0 {
+	if s.Kind == 0 || s.State == 0 || mask&^known != 0 {
 		d.fail("step kind %d, state %d, fields %#x", s.Kind, s.State, mask)
 	}
 	if d.err != nil {
@@ -496,7 +772,7 @@ func (d *stateReader) step(s *StepState) {
 	}
 	if mask&hasTimer != 0 {
 		s.Gen = d.uint32()
-		if s.Timer.Kind = TimerKind(d.enum(byte(TimerPause))); s.Timer.Kind != 0 {
+		if s.Timer.Kind = TimerKind(d.enum(d.most(byte(TimerPause), byte(TimerRemind)))); s.Timer.Kind != 0 {
 			s.Timer.Op = Op(d.enum(byte(OpInquire)))
 			s.Timer.Round, s.Timer.Attempt, s.Timer.Gen = d.uint32(), d.uint32(), d.uint32()
 			s.Timer.Due = d.time()
@@ -526,7 +802,42 @@ func (d *stateReader) step(s *StepState) {
 			s.Record.Payload = d.bytes()
 		}
 	}
+	if mask > hasV1 {
+		d.newer(s, mask)
+	}
 	d.canonical(s, mask)
+}
+
+// newer reads the fields that format 1 does not have.
+func (d *stateReader) newer(s *StepState, mask uint64) {
+	if mask&hasLane != 0 {
+		s.Lane = d.index()
+	}
+	if mask&hasUntil != 0 {
+		s.Until = d.time()
+	}
+	if mask&hasChild != 0 {
+		s.Child = d.text()
+	}
+	if mask&hasVotes != 0 {
+		if n := d.count(4); n > 0 {
+			s.Votes = make([]Vote, n)
+			for k := range s.Votes {
+				s.Votes[k] = Vote{Actor: d.text(), Approve: d.enum(1) != 0, Comment: d.text(), At: d.time()}
+			}
+		}
+	}
+	if mask&hasLease != 0 {
+		s.Lease = d.time()
+	}
+	if mask&hasBudget != 0 {
+		s.Spared, s.BudgetAt = d.uint32(), d.time()
+	}
+	if mask&hasLane != 0 && s.Lane == 0 || mask&hasUntil != 0 && s.Until == 0 || mask&hasChild != 0 && s.Child == "" ||
+		mask&hasVotes != 0 && len(s.Votes) == 0 || mask&hasLease != 0 && s.Lease == 0 ||
+		mask&hasBudget != 0 && s.Spared == 0 && s.BudgetAt == 0 {
+		d.fail("step %s is not in its shortest form", s.Path)
+	}
 }
 
 // canonical refuses a field that is there though it is zero: there is one encoding per instance.

@@ -2,9 +2,14 @@ package sagas
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"os"
 	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -47,7 +52,7 @@ func TestCodecRefuses(t *testing.T) {
 		return inst.Append(nil)
 	}
 	newer := good()
-	newer[0]++
+	newer[0] = formatV2 + 1
 	for _, f := range []func([]byte) error{
 		func(b []byte) error { _, err := DecodeInstance(b); return err },
 		func(b []byte) error { _, err := Summarise(b); return err },
@@ -60,6 +65,48 @@ func TestCodecRefuses(t *testing.T) {
 		}
 		if err := f(nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("empty: %v", err)
+		}
+	}
+}
+
+// The bytes of format 1 are those of the first release: a process that was rolled back reads them.
+func TestFormat1StaysAsItWas(t *testing.T) {
+	w := newWorld(t, planOf("a", "b?", "c!", "d+"))
+	var got strings.Builder
+	keep := func() {
+		fmt.Fprintf(&got, "%x\n", w.inst.Append(nil))
+	}
+	w.start()
+	keep()
+	w.reply("a", OutcomeProgress, handle(`{"h":1}`))
+	w.reply("a", OutcomeOK)
+	w.reply("b", OutcomeFailedRetriable, code("BUSY"))
+	keep()
+	w.after(time.Second)
+	w.reply("b", OutcomeRejected)
+	w.send(Cancel{RequestID: "c"})
+	keep()
+	w.reply("c", OutcomeRejected, code("NO"))
+	keep()
+	w.send(Admin{Action: AdminClose, Operator: "op", Reason: "test"})
+	keep()
+	w.after(DefaultStateRetention)
+	keep()
+	want, err := os.ReadFile("testdata/format1.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("got\n%swant\n%s", got.String(), want)
+	}
+	for line := range strings.Lines(string(want)) {
+		b, err := hex.DecodeString(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inst, err := DecodeInstance(b)
+		if err != nil || !bytes.Equal(inst.Append(nil), b) {
+			t.Errorf("%s: does not come back (%v)", line, err)
 		}
 	}
 }
@@ -161,9 +208,13 @@ func drawInstance(t *rapid.T) *Instance {
 	if flag.Draw(t, "hasCause") {
 		inst.Cause = Cause{CauseKind(rapid.IntRange(1, 4).Draw(t, "cause")), text.Draw(t, "path"), text.Draw(t, "code"), text.Draw(t, "message")}
 	}
-	for range rapid.IntRange(0, 4).Draw(t, "steps") {
+	v2 := flag.Draw(t, "v2")
+	if v2 {
+		drawNewer(t, inst, text, blob, moment, n32)
+	}
+	for k := range rapid.IntRange(0, 4).Draw(t, "steps") {
 		s := StepState{
-			Path: text.Draw(t, "path"), Kind: StepKind(rapid.IntRange(1, 5).Draw(t, "kind")),
+			Path: text.Draw(t, "path"), Node: k, Kind: StepKind(rapid.IntRange(1, 5).Draw(t, "kind")),
 			State: StepStatus(rapid.IntRange(1, int(StepAbandoned)).Draw(t, "state")), Undo: UndoStatus(rapid.IntRange(0, int(UndoWaived)).Draw(t, "undo")),
 			Stuck: flag.Draw(t, "stuck"), SeenDone: flag.Draw(t, "seen"), Phantom: flag.Draw(t, "phantom"), Fatal: flag.Draw(t, "fatal"),
 			Round: n32.Draw(t, "round"), Attempts: n32.Draw(t, "attempts"), Asked: n32.Draw(t, "asked"),
@@ -182,7 +233,69 @@ func drawInstance(t *rapid.T) *Instance {
 				s.Record.Payload = s.Payload
 			}
 		}
+		if v2 {
+			drawNewerStep(t, inst, &s, text, moment)
+		}
 		inst.Steps = append(inst.Steps, s)
 	}
 	return inst
+}
+
+// drawNewer fills in what needs format 2.
+func drawNewer(t *rapid.T, inst *Instance, text *rapid.Generator[string], blob *rapid.Generator[[]byte], moment *rapid.Generator[Time], n32 *rapid.Generator[uint32]) {
+	flag := rapid.Bool()
+	few := rapid.IntRange(0, 3)
+	inst.Level = rapid.Uint32Range(0, 3).Draw(t, "level")
+	inst.Phase = Phase(rapid.IntRange(1, int(Mailbox)).Draw(t, "phase 2"))
+	inst.Cause.Kind = CauseKind(rapid.IntRange(0, int(CauseParent)).Draw(t, "cause 2"))
+	if inst.Cause.Kind == 0 {
+		inst.Cause = Cause{}
+	}
+	inst.Suspended, inst.FinishedAs = flag.Draw(t, "suspended"), text.Draw(t, "finished")
+	if flag.Draw(t, "child of") {
+		inst.Parent = &Parent{text.Draw(t, "parent"), n32.Draw(t, "parent run"), text.Draw(t, "parent path"), flag.Draw(t, "p1"), flag.Draw(t, "p2"), flag.Draw(t, "p3")}
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "frames") {
+		f := Frame{
+			ID: inst.Frame + rapid.Uint32Range(1, 3).Draw(t, "frame"), Node: rapid.IntRange(0, 9).Draw(t, "node"), Lane: few.Draw(t, "lane"),
+			Key: text.Draw(t, "key"), Number: n32.Draw(t, "number"), State: FrameState(rapid.IntRange(1, int(FrameUndone)).Draw(t, "frame state")), Item: blob.Draw(t, "item"),
+		}
+		if n := len(inst.Frames); n > 0 && flag.Draw(t, "nested") {
+			f.In = inst.Frames[rapid.IntRange(0, n-1).Draw(t, "in")].ID
+		}
+		if flag.Draw(t, "failed") {
+			f.Cause = Cause{CauseStep, text.Draw(t, "path"), text.Draw(t, "code"), text.Draw(t, "message")}
+		}
+		inst.Frame = f.ID
+		inst.Frames = append(inst.Frames, f)
+	}
+	for range few.Draw(t, "signals") {
+		inst.Signals = append(inst.Signals, BufferedSignal{text.Draw(t, "name"), text.Draw(t, "id"), text.Draw(t, "actor"), blob.Draw(t, "payload"), moment.Draw(t, "at"), moment.Draw(t, "expires")})
+	}
+	for range few.Draw(t, "latest") {
+		inst.Latest = append(inst.Latest, NamedValue{text.Draw(t, "name"), blob.Draw(t, "value")})
+	}
+	for range few.Draw(t, "seen") {
+		inst.SeenSignals = append(inst.SeenSignals, rapid.Uint64().Draw(t, "hash"))
+	}
+	for range few.Draw(t, "admin") {
+		inst.AdminIDs = append(inst.AdminIDs, text.Draw(t, "id"))
+	}
+}
+
+func drawNewerStep(t *rapid.T, inst *Instance, s *StepState, text *rapid.Generator[string], moment *rapid.Generator[Time]) {
+	flag := rapid.Bool()
+	s.Node = rapid.IntRange(0, 9).Draw(t, "node")
+	s.State = StepStatus(rapid.IntRange(1, int(StepOpen)).Draw(t, "state 2"))
+	s.Lane, s.Until, s.Lease, s.Child = rapid.IntRange(0, 3).Draw(t, "lane"), moment.Draw(t, "until"), moment.Draw(t, "lease"), text.Draw(t, "child")
+	if n := len(inst.Frames); n > 0 && flag.Draw(t, "framed") {
+		s.Frame = inst.Frames[rapid.IntRange(0, n-1).Draw(t, "step frame")].ID
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "votes") {
+		s.Votes = append(s.Votes, Vote{text.Draw(t, "actor"), flag.Draw(t, "approve"), text.Draw(t, "comment"), moment.Draw(t, "at")})
+	}
+	s.Spared, s.BudgetAt = rapid.Uint32Range(0, 2).Draw(t, "spared"), moment.Draw(t, "budget")
+	if s.Timer.Kind != 0 {
+		s.Timer.Kind = TimerKind(rapid.IntRange(1, int(TimerRemind)).Draw(t, "tkind 2"))
+	}
 }

@@ -16,7 +16,7 @@ func (m *machine) defLoaded() string {
 		m.refuseParked(class, err.Error())
 		return ""
 	}
-	m.begin()
+	m.run()
 	return ""
 }
 

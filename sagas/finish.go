@@ -6,7 +6,7 @@ func (m *machine) complete() {
 	if m.hasAttention("", ReasonExpr) || m.hasAttention("", ReasonTooLarge) {
 		return // a person has to look at it first
 	}
-	output, err := m.render(m.p.Output, Key{})
+	output, err := m.render(-1, m.p.Output, Key{})
 	switch {
 	case err != nil:
 		m.raise("", ReasonExpr, "output: "+err.Error())

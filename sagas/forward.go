@@ -14,7 +14,7 @@ func (m *machine) forward() {
 			m.admit(i)
 		}
 		if s.State == StepReady && !s.Stuck {
-			m.sendFirst(i)
+			m.begin(i)
 		}
 		if !m.resolved(i) {
 			open++
@@ -40,8 +40,9 @@ func (m *machine) checkCommitted(i int) {
 }
 
 func (m *machine) depsResolved(i int) bool {
-	for _, d := range m.p.Steps[i].Deps {
-		if !m.resolved(d) {
+	at := i - m.inst.Steps[i].Node // a flat instance has its steps where the plan has them
+	for _, d := range m.plan(i).Deps {
+		if !m.resolved(at + d) {
 			return false
 		}
 	}
@@ -52,8 +53,8 @@ func (m *machine) depsResolved(i int) bool {
 func (m *machine) admit(i int) {
 	s := &m.inst.Steps[i]
 	m.transitions++
-	if when := m.p.Steps[i].When; when != nil {
-		ok, err := when.Bool(m.see(Key{}))
+	if when := m.plan(i).When; when != nil {
+		ok, err := when.Bool(m.scopeAt(i))
 		if err != nil {
 			s.State = StepReady
 			m.hold(i, ReasonExpr, "when: "+err.Error())
@@ -68,6 +69,16 @@ func (m *machine) admit(i int) {
 	s.State = StepReady
 }
 
+// begin lets step i do what its node is for.
+func (m *machine) begin(i int) {
+	switch node := m.plan(i).Node; {
+	case node == NodeCall:
+		m.sendFirst(i)
+	default:
+		m.openLeaf(i)
+	}
+}
+
 // hold keeps a step from being sent until a person acts.
 func (m *machine) hold(i int, reason Reason, text string) {
 	s := &m.inst.Steps[i]
@@ -77,9 +88,9 @@ func (m *machine) hold(i int, reason Reason, text string) {
 
 // sendFirst is row b: the inputs are fixed and the undo record is taken before anything goes out.
 func (m *machine) sendFirst(i int) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	key := m.key(i, OpDo, 1)
-	payload, err := m.render(d.With, key)
+	payload, err := m.render(i, d.With, key)
 	if err != nil {
 		m.hold(i, ReasonExpr, "with: "+err.Error())
 		return
@@ -105,14 +116,14 @@ func (m *machine) sendFirst(i int) {
 
 // undoRecord takes what an undo of step i will need. The zero record: it owes none.
 func (m *machine) undoRecord(i int, forward Key, payload []byte) (UndoRecord, error) {
-	u := m.p.Steps[i].Undo
+	u := m.plan(i).Undo
 	if u == nil {
 		return UndoRecord{}, nil
 	}
 	r := UndoRecord{Participant: u.Participant, Command: u.Command, Topic: u.Topic, ForwardKey: forward, Payload: payload}
 	if u.With != nil {
 		var err error
-		r.Payload, err = m.render(u.With, m.key(i, OpUndo, 1))
+		r.Payload, err = m.render(i, u.With, m.key(i, OpUndo, 1))
 		if err != nil {
 			return UndoRecord{}, err
 		}
@@ -120,19 +131,19 @@ func (m *machine) undoRecord(i int, forward Key, payload []byte) (UndoRecord, er
 	return r, nil
 }
 
-// render evaluates a mapping; nil means an empty object.
-func (m *machine) render(with *Mapping, key Key) ([]byte, error) {
+// render evaluates a mapping of step i, or of the saga itself when i is -1; nil means an empty object.
+func (m *machine) render(i int, with *Mapping, key Key) ([]byte, error) {
 	if with == nil {
 		return emptyObject, nil
 	}
-	return with.JSON(m.see(key))
+	return with.JSON(m.see(i, key))
 }
 
 var emptyObject = []byte("{}")
 
 // sendDo emits the next attempt of the round.
 func (m *machine) sendDo(i int, key Key) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	m.transitions++
 	s.Attempts++
 	s.Fatal = false
@@ -146,7 +157,7 @@ func (m *machine) sendDo(i int, key Key) {
 
 // attemptEnd is when an attempt that begins, or gives a sign of life, now has to be answered.
 func (m *machine) attemptEnd(i int) Time {
-	due := after(m.now, orDefault(m.p.Steps[i].Attempt, DefaultAttempt))
+	due := after(m.now, orDefault(m.plan(i).Attempt, DefaultAttempt))
 	if end := m.withinEnd(i); end > 0 && (end > m.now || m.inst.Steps[i].Kind != Retriable) {
 		due = min(due, end)
 	}
@@ -155,7 +166,7 @@ func (m *machine) attemptEnd(i int) Time {
 
 // withinEnd is the end of all attempts of the round; 0 = none.
 func (m *machine) withinEnd(i int) Time {
-	if d := m.p.Steps[i].Within; d > 0 {
+	if d := m.plan(i).Within; d > 0 {
 		return after(m.inst.Steps[i].FirstSent, d)
 	}
 	return 0
@@ -163,7 +174,7 @@ func (m *machine) withinEnd(i int) Time {
 
 // retryDo is row e: the present attempt gave no answer, or one that allows another try.
 func (m *machine) retryDo(i int, code string, retryAfter int64) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	m.transitions++
 	if m.inst.Phase == Compensating { // row p: draining means no retries
 		m.giveUp(i, StepUnknown)
@@ -189,7 +200,7 @@ func (m *machine) retryDo(i int, code string, retryAfter int64) {
 
 // resendDo is row h.
 func (m *machine) resendDo(i int) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	if m.checkDeadline(); m.inst.Phase == Compensating {
 		return // it has drained this step
 	}
@@ -206,7 +217,7 @@ func (m *machine) resendDo(i int) {
 
 // outOfWindow: the participant may have forgotten the key, so another attempt could be another effect.
 func (m *machine) outOfWindow(i int) {
-	if m.p.Steps[i].Inquire != nil {
+	if m.plan(i).Inquire != nil {
 		m.inquire(i)
 		return
 	}
@@ -283,7 +294,7 @@ func (m *machine) refuse(i int, code, message string) {
 
 // keep merges the kept fields of an output into what the step has, within the limits.
 func (m *machine) keep(i int, output []byte) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	if len(output) == 0 || len(d.Keep) == 0 {
 		return
 	}
@@ -300,7 +311,7 @@ func (m *machine) keep(i int, output []byte) {
 
 // dropPayload forgets the inputs of a resolved do, unless an inquiry during the undo may need them.
 func (m *machine) dropPayload(i int) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	if d.Inquire != nil && d.KeyWindow > 0 && m.owes(i) && !s.Undo.settled() {
 		return
 	}

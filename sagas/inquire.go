@@ -11,7 +11,7 @@ import (
 // mayInquire says whether a spent budget leads to questions. A pivot or retriable step has no other
 // way on, so it asks whenever the participant answers; the others ask when their author chose it.
 func (m *machine) mayInquire(i int) bool {
-	d := &m.p.Steps[i]
+	d := m.plan(i)
 	if d.Inquire == nil || d.OnUnknown == UnknownAttention {
 		return false
 	}
@@ -34,13 +34,13 @@ func (m *machine) inquire(i int) {
 
 // ask emits the next question.
 func (m *machine) ask(i int) {
-	s, d := &m.inst.Steps[i], &m.p.Steps[i]
+	s, d := &m.inst.Steps[i], m.plan(i)
 	key := m.key(i, OpInquire, s.Round)
 	if with, named := d.Inquire.With, key; s.Question == nil && (with != nil || s.Payload == nil) {
 		if with == nil { // the inputs of the do, which were dropped when it was resolved
 			with, named = d.With, m.key(i, OpDo, s.Round)
 		}
-		q, err := m.render(with, named)
+		q, err := m.render(i, with, named)
 		if err != nil || len(q) > MaxPayloadBytes || m.inst.weight()+len(q) > maxForwardBytes {
 			m.cannotAsk(i, err)
 			return
@@ -80,7 +80,7 @@ func (m *machine) cannotAsk(i int, err error) {
 
 // askLater is row j: no answer, or "running". retryAfter in milliseconds may stretch the pause.
 func (m *machine) askLater(i int, retryAfter int64) {
-	s, q := &m.inst.Steps[i], m.p.Steps[i].Inquire
+	s, q := &m.inst.Steps[i], m.plan(i).Inquire
 	m.transitions++
 	forward := s.Undo == UndoNone
 	if forward && m.inst.Phase == Compensating { // row p: no further questions
@@ -106,7 +106,7 @@ func (m *machine) askLater(i int, retryAfter int64) {
 
 // askAgain: the pause between two questions is over.
 func (m *machine) askAgain(i int) {
-	s, q := &m.inst.Steps[i], m.p.Steps[i].Inquire
+	s, q := &m.inst.Steps[i], m.plan(i).Inquire
 	if s.Undo == UndoNone && !m.frozen(i) && m.now >= after(s.AskedAt, orDefault(q.For, DefaultInquireFor)) {
 		m.giveUp(i, StepUnknown)
 		return

@@ -105,7 +105,6 @@ type Frame struct {
 	Number uint32 // of the item or round, from 1
 	State  FrameState
 	Item   []byte // each: the item, canonical JSON
-	Output []byte // kept values of a frame whose steps were forgotten, canonical JSON; nil = none
 	Cause  Cause  // why it failed
 }
 

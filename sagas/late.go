@@ -29,9 +29,9 @@ func (m *machine) answerFor(i int) {
 	if !m.owes(i) && !s.unpayable() {
 		return // an effect that owes nothing
 	}
-	committed := inst.Phase == Completed || (inst.Phase == Closed && (i == m.p.Pivot || m.committed()))
+	committed := inst.Phase == Completed || (inst.Phase == Closed && (s.Kind == Pivot || m.committed()))
 	if committed {
-		if m.owes(i) || i == m.p.Pivot || inst.Phase == Closed {
+		if m.owes(i) || s.Kind == Pivot || inst.Phase == Closed {
 			m.raise(s.Path, ReasonLateEffect, "the step took effect after it was given up")
 		}
 		return
@@ -59,17 +59,14 @@ func (m *machine) answerFor(i int) {
 	m.advance()
 }
 
-// committed says whether the pivot took effect, or may have: then nothing before it is undone.
+// committed says whether a pivot took effect, or may have: then nothing before it is undone.
 func (m *machine) committed() bool {
-	if m.p.Pivot < 0 {
-		return false
+	for i := range m.inst.Steps {
+		if s := &m.inst.Steps[i]; s.Kind == Pivot && s.unpayable() {
+			return true
+		}
 	}
-	pivot := &m.inst.Steps[m.p.Pivot]
-	switch pivot.State {
-	case StepDone, StepUnknown, StepFailed:
-		return true
-	}
-	return pivot.SeenDone
+	return false
 }
 
 // lateUndone notes that an undo was carried out after an operator had taken the debt on.

@@ -15,6 +15,8 @@ const (
 	MaxOutputBytes = 64 << 10
 	// MaxPaths bounds the steps of one instance.
 	MaxPaths = 2000
+	// MaxFrames bounds the items, rounds and lanes that an instance remembers.
+	MaxFrames = 4000
 
 	maxForwardBytes = 800 << 10 // forward work may fill a record to here
 	maxUndoBytes    = 860 << 10 // undos may fill it to here; the rest is for what people and replies say
@@ -97,12 +99,45 @@ func (i *Instance) weight() int {
 	for _, r := range i.Residue {
 		n += 4 + len(r)
 	}
+	if i.dynamic() || len(i.Latest) > 0 || len(i.Signals) > 0 || len(i.AdminIDs) > 0 {
+		n += i.weightV2()
+	}
 	for k := range i.Steps {
 		s := &i.Steps[k]
 		n += 160 + len(s.Path) + len(s.Code) + len(s.Message) + len(s.Payload) + len(s.Question) + len(s.Output) +
 			len(s.Record.Participant) + len(s.Record.Command) + len(s.Record.Topic)
 		if !sameBytes(s.Payload, s.Record.Payload) {
 			n += len(s.Record.Payload)
+		}
+	}
+	return n
+}
+
+// weightV2 is the share of what format 1 does not have.
+func (i *Instance) weightV2() int {
+	n := 64 + len(i.FinishedAs) + 9*len(i.SeenSignals)
+	if i.Parent != nil {
+		n += 16 + len(i.Parent.WorkflowID) + len(i.Parent.Path)
+	}
+	for k := range i.Frames {
+		f := &i.Frames[k]
+		n += 40 + len(f.Key) + len(f.Item) + len(f.Cause.Path) + len(f.Cause.Code) + len(f.Cause.Message)
+	}
+	for k := range i.Signals {
+		s := &i.Signals[k]
+		n += 30 + len(s.Name) + len(s.ID) + len(s.Actor) + len(s.Payload)
+	}
+	for k := range i.Latest {
+		n += 8 + len(i.Latest[k].Name) + len(i.Latest[k].Value)
+	}
+	for _, id := range i.AdminIDs {
+		n += 4 + len(id)
+	}
+	for k := range i.Steps {
+		s := &i.Steps[k]
+		n += 32 + len(s.Child)
+		for _, v := range s.Votes {
+			n += 16 + len(v.Actor) + len(v.Comment)
 		}
 	}
 	return n

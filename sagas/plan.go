@@ -179,3 +179,17 @@ func (p *Plan) StepIndex(path string) int {
 	}
 	return -1
 }
+
+// level is the feature level of the instances of the plan; 0 = 1.
+func (p *Plan) level() uint32 {
+	level := p.Requires
+	for i := range p.Steps {
+		if p.Steps[i].Node != NodeCall {
+			level = max(level, 2)
+		}
+	}
+	if level < 2 {
+		return 0
+	}
+	return level
+}

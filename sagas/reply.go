@@ -24,7 +24,7 @@ func (m *machine) reply(r *Reply) string {
 		m.orphan(r, "the reply is for run "+strconv.FormatUint(uint64(r.Run), 10))
 		return ignoredWrongRun
 	}
-	i := m.p.StepIndex(r.Path)
+	i := inst.StepIndex(r.Path)
 	if i < 0 {
 		m.orphan(r, "the definition has no such step")
 		return ignoredUnknownPath

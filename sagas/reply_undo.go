@@ -43,7 +43,7 @@ func (m *machine) undoReply(i int, r *Reply) string {
 			return ignoredStale
 		}
 		attempt := DefaultAttempt
-		if u := m.p.Steps[i].Undo; u != nil {
+		if u := m.plan(i).Undo; u != nil {
 			attempt = orDefault(u.Attempt, DefaultAttempt)
 		}
 		s.arm(TimerAnswer, OpUndo, s.UndoRound, s.UndoAttempts, after(m.now, attempt))

@@ -49,12 +49,12 @@ func (m *machine) start(ev *Start) string {
 		m.fact(KindParked, "", KV{"until", strconv.FormatInt(int64(m.inst.Expires), 10)})
 		return ""
 	}
-	m.begin()
+	m.run()
 	return ""
 }
 
-// begin is row 1: the instance has its input and gets its plan. REQUIRES: m.p is that plan.
-func (m *machine) begin() {
+// run is row 1: the instance has its input and gets its plan. REQUIRES: m.p is that plan.
+func (m *machine) run() {
 	inst, p := m.inst, m.p
 	inst.Phase = Running
 	inst.Version = p.Version
@@ -64,13 +64,14 @@ func (m *machine) begin() {
 	if p.Deadline > 0 {
 		inst.Deadline = after(m.now, p.Deadline)
 	}
+	inst.Level = p.level()
 	inst.Steps = make([]StepState, len(p.Steps))
 	for i := range p.Steps {
 		kind := p.Steps[i].Kind
 		if kind == 0 {
 			kind = Compensatable
 		}
-		inst.Steps[i] = StepState{Path: p.Steps[i].Path, Kind: kind, State: StepIdle}
+		inst.Steps[i] = StepState{Path: p.Steps[i].Path, Node: i, Kind: kind, State: StepIdle}
 	}
 	detail := make([]KV, 0, 3)
 	detail = append(detail, KV{"digest", p.Digest.String()})

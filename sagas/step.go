@@ -95,11 +95,15 @@ type machine struct {
 	scope       scope
 }
 
+// plan is the node of the plan that step i runs.
+func (m *machine) plan(i int) *PlanStep { return &m.p.Steps[m.inst.Steps[i].Node] }
+
 // own makes the copy that this Step works on. Byte slices and texts are shared, never written.
 func (m *machine) own(inst *Instance) {
 	m.now = max(m.now, inst.LastNow)
 	c := *inst
 	c.Steps = slices.Clone(inst.Steps)
+	c.Frames = slices.Clone(inst.Frames)
 	c.Rev++
 	c.LastNow = m.now
 	m.inst = &c
@@ -112,7 +116,15 @@ func (m *machine) own(inst *Instance) {
 // pinned says whether p is the very plan that the instance started with. Another version, or the
 // same version with another content, must not move it.
 func pinned(inst *Instance, p *Plan) bool {
-	return inst.Type == p.Type && inst.Version == p.Version && inst.Digest == p.Digest && len(inst.Steps) == len(p.Steps)
+	if inst.Type != p.Type || inst.Version != p.Version || inst.Digest != p.Digest {
+		return false
+	}
+	for i := range inst.Steps {
+		if inst.Steps[i].Node >= len(p.Steps) {
+			return false
+		}
+	}
+	return inst.dynamic() || len(inst.Steps) == len(p.Steps)
 }
 
 // dispatch handles the event. A reason means that the event had no effect: whatever the handler did
@@ -159,11 +171,15 @@ const (
 	ClassBadReply          = "BAD_REPLY"
 )
 
-// scope is what an expression may see of the instance.
+// scope is what an expression may see of the instance from its place.
 type scope struct {
 	m     *machine
+	frame uint32 // in which the expression stands
 	key   string
 	event []byte
+	as    string // an item that has no frame yet: the name, the item and its index
+	item  []byte
+	index uint32
 }
 
 func (s *scope) Input() []byte { return s.m.inst.Input }
@@ -180,21 +196,60 @@ func (s *scope) Signal(name string) []byte {
 	return nil
 }
 
-func (s *scope) Item(name string) (value []byte, index uint32) { return nil, 0 }
-func (s *scope) Round() uint32                                 { return 0 }
+// Item climbs the frames to the each whose item has that name; "" is the innermost one.
+func (s *scope) Item(name string) (value []byte, index uint32) {
+	if s.as != "" && (name == "" || name == s.as) {
+		return s.item, s.index
+	}
+	for f := s.m.inst.frame(s.frame); f != nil; f = s.m.inst.frame(f.In) {
+		if each := s.m.p.Steps[f.Node].Each; each != nil && (name == "" || name == each.As) {
+			return f.Item, f.Number - 1
+		}
+	}
+	return nil, 0
+}
 
-func (s *scope) Step(path string) (output []byte, state string, found bool) {
-	i := s.m.p.StepIndex(path)
-	if i < 0 {
+// Round climbs the frames to the innermost round.
+func (s *scope) Round() uint32 {
+	for f := s.m.inst.frame(s.frame); f != nil; f = s.m.inst.frame(f.In) {
+		if f.isRound(s.m.p) {
+			return f.Number
+		}
+	}
+	return 0
+}
+
+// Step resolves an id outward: the step of that node in the frame of the expression, else the newest
+// one inside that frame, else the same in the frame around it.
+func (s *scope) Step(id string) (output []byte, state string, found bool) {
+	node := s.m.p.StepIndex(id)
+	if node < 0 {
 		return nil, "", false
+	}
+	i := s.m.inst.resolve(node, s.frame)
+	if i < 0 { // it belongs to a body that did not run yet
+		return nil, StepIdle.String(), true
 	}
 	st := &s.m.inst.Steps[i]
 	return st.Output, st.State.String(), true
 }
 
-// see returns the scope of an expression; key is that of the command it builds, or zero.
-func (m *machine) see(key Key) Scope {
-	m.scope = scope{m: m}
+// scopeAt is the scope of the expressions of step i.
+func (m *machine) scopeAt(i int) Scope { return m.see(i, Key{}) }
+
+// see returns the scope of an expression of step i, or of the saga itself when i is -1; key is that
+// of the command it builds, or zero. The next call makes it invalid.
+func (m *machine) see(i int, key Key) Scope {
+	frame := uint32(0)
+	if i >= 0 {
+		frame = m.inst.Steps[i].Frame
+	}
+	return m.seeIn(frame, key)
+}
+
+// seeIn is see for an expression that stands in a frame.
+func (m *machine) seeIn(frame uint32, key Key) *scope {
+	m.scope = scope{m: m, frame: frame}
 	if !key.IsZero() {
 		m.scope.key = key.String()
 	}

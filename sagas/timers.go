@@ -98,6 +98,8 @@ func (m *machine) fireStep(i int) {
 	}
 	m.transitions++
 	switch {
+	case t.Kind == TimerWait || t.Kind == TimerRemind:
+		m.leafTimer(i, t)
 	case t.Op == OpDo && t.Kind == TimerAnswer:
 		m.retryDo(i, "", 0) // row e
 	case t.Op == OpDo:
@@ -119,6 +121,8 @@ func (s *StepState) awaits(t Timer) bool {
 		return false
 	}
 	switch {
+	case t.Kind == TimerWait || t.Kind == TimerRemind:
+		return s.State == StepOpen
 	case t.Op == OpDo && t.Kind == TimerAnswer:
 		return s.State == StepPending && t.Round == s.Round && t.Attempt == s.Attempts
 	case t.Op == OpDo:

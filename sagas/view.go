@@ -118,13 +118,13 @@ func (i *Instance) View(p *Plan) View {
 			UndoAttempts: s.UndoAttempts, UndoSent: s.UndoSent, Code: s.Code, Message: s.Message, Output: s.Output,
 		}
 		if p != nil {
-			sv.Participant, sv.Command = p.Steps[k].Participant, p.Steps[k].Command
+			sv.Participant, sv.Command = p.Steps[s.Node].Participant, p.Steps[s.Node].Command
 			if s.Round > 0 {
 				sv.Key = IdempotencyKey(p.Namespace, i.WorkflowID, i.Run, s.Path, OpDo, s.Round)
 			}
 		}
 		v.Steps = append(v.Steps, sv)
-		if i.Phase != Finishing && (s.open() || i.Phase.Active() && s.Phantom && s.Undo == UndoNone && p != nil && p.Steps[k].Undo != nil) {
+		if i.Phase != Finishing && (s.open() || i.Phase.Active() && s.Phantom && s.Undo == UndoNone && p != nil && p.Steps[s.Node].Undo != nil) {
 			v.Obligations = append(v.Obligations, Obligation{Path: s.Path, State: s.State.String(), Undo: s.Undo.String()})
 		}
 	}
