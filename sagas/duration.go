@@ -78,6 +78,10 @@ func parseDuration(s string) (time.Duration, error) {
 	return total, nil
 }
 
+// FormatDuration is the one canonical spelling of a duration in a definition, e.g. 1d12h. It reads
+// back as the same duration; "0" is none.
+func FormatDuration(d time.Duration) string { return formatDuration(d) }
+
 // formatDuration is the one canonical spelling, e.g. 1d12h. It reads back as the same duration.
 func formatDuration(d time.Duration) string {
 	if d <= 0 {

@@ -36,6 +36,14 @@ var rules = map[string]rule{
 		third: []string{"github.com/cockroachdb/datadriven", "github.com/google/go-cmp", "go.yaml.in/yaml/"},
 		why:   "sagatest is for users' tests too: the machine and a script reader, no broker",
 	},
+	"sagas/build": {
+		own: []string{"sagas"},
+		why: "build is for authors of definitions: it writes what ParseDefinition reads, and nothing runs here",
+	},
+	"diagram": {
+		own: []string{"sagas"},
+		why: "diagram draws a definition: it knows no cluster, and gives bytes",
+	},
 	"protocol": {
 		third: []string{"github.com/linkedin/goavro/"},
 		std:   []string{"net", "os"},
