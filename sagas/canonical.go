@@ -1,9 +1,6 @@
 package sagas
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Canonical is the definition as canonical JSON: what is published, and what the digest is made of.
 // Key order, layout, YAML or JSON, and whether a default was written or left out make no
@@ -28,16 +25,22 @@ func (d *Definition) Canonical() []byte {
 		}
 		o.set("participants", ps)
 	}
-	steps := make([]any, len(d.Steps))
-	for i := range d.Steps {
-		steps[i] = d.Steps[i].canonical()
-	}
-	o.set("steps", steps)
+	o.set("steps", canonicalList(d.Steps))
 	setTree(o, "output", d.Output)
 	o.set("retention", &object{fields: []field{
 		{"marker", formatDuration(d.Retention.Marker)},
 		{"state", formatDuration(d.Retention.State)},
 	}})
+	setTree(o, "tags", notEmpty(d.Tags))
+	if d.OnFailure > Drain {
+		o.set("onFailure", d.OnFailure.String())
+	}
+	if d.Reuse > ReuseNever {
+		o.set("reuse", d.Reuse.String())
+	}
+	if d.Requires > d.usedLevel() {
+		o.set("requires", int64(d.Requires))
+	}
 	return appendJSON(nil, o)
 }
 
@@ -100,48 +103,6 @@ func (p Participant) canonical() *object {
 	}
 	o.set("ops", ops)
 	o.set("topic", p.Topic)
-	return o
-}
-
-func (s *StepDef) canonical() *object {
-	o := &object{}
-	o.set("id", s.ID)
-	o.set("call", s.Call)
-	o.set("kind", s.Kind.String())
-	setTree(o, "with", s.With)
-	setStrings(o, "keep", s.Keep)
-	if s.When != "" {
-		o.set("when", "="+s.When)
-	}
-	o.set("attempt", formatDuration(s.Attempt))
-	o.set("within", limitText(s.Within > 0, formatDuration(s.Within)))
-	o.set("retry", s.Retry.canonical())
-	o.set("onUnknown", s.OnUnknown.String())
-	if q := s.Inquire; q != nil {
-		i := &object{}
-		i.set("call", q.Call)
-		i.set("every", formatDuration(q.Every))
-		i.set("for", formatDuration(q.For))
-		i.set("attempt", formatDuration(q.Attempt))
-		setTree(i, "with", q.With)
-		o.set("inquire", i)
-	}
-	switch u := s.Undo; {
-	case u != nil:
-		x := &object{}
-		x.set("call", u.Call)
-		setTree(x, "with", u.With)
-		x.set("attempt", formatDuration(u.Attempt))
-		x.set("retry", u.Retry.canonical())
-		x.set("alertAfter", limitText(u.AlertAfter > 0, formatDuration(u.AlertAfter)))
-		o.set("undo", x)
-	case s.Kind == Compensatable:
-		o.set("undo", "none")
-	}
-	if why := strings.TrimSpace(s.Why); why != "" {
-		o.set("why", why)
-	}
-	o.set("alertAfter", limitText(s.AlertAfter > 0, formatDuration(s.AlertAfter)))
 	return o
 }
 

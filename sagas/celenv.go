@@ -24,7 +24,14 @@ import (
 //	step      map(string, map(string, dyn))  kept output of a step, and its state as .state
 //	saga.now  timestamp                      time of the event that is being handled
 //	key       string                         idempotency key of the command that is being built
+//	index     int                            position of the item of the innermost each, from 0
+//	round     map(string, dyn)               round.n and the steps of the innermost round
+//	signals   signals.has(name), signals.last(name): newest signal of that name as an optional
+//	event     dyn                            payload that the condition of an await looks at
 //	dec.*     exact decimals as strings, see decimal.go
+//	money.*   amounts with a currency, see money.go
+//
+// and the item of each each around the expression, by the name that its author gave it.
 //
 // plus the standard library and optional values, without what would depend on the machine: time
 // zones by name (the zone database differs between hosts) are not offered.
@@ -41,12 +48,21 @@ const (
 )
 
 const (
-	nameInput = "input"
-	nameStep  = "step"
-	nameNow   = "saga.now"
-	nameKey   = "key"
-	nameState = "state"
+	nameInput   = "input"
+	nameStep    = "step"
+	nameNow     = "saga.now"
+	nameKey     = "key"
+	nameState   = "state"
+	nameIndex   = "index"
+	nameRound   = "round"
+	nameSignals = "signals"
+	nameEvent   = "event"
+
+	nameRoundNumber = "n"
 )
+
+// reservedNames cannot be the name of an item.
+var reservedNames = []string{nameInput, nameStep, "saga", nameKey, nameIndex, nameRound, nameSignals, nameEvent, "dec", "money"}
 
 // celEnv is immutable and safe for concurrent use.
 var celEnv = newCelEnv()
@@ -62,13 +78,18 @@ func newCelEnv() *cel.Env {
 		cel.Variable(nameStep, cel.MapType(cel.StringType, cel.MapType(cel.StringType, cel.DynType))),
 		cel.Variable(nameNow, cel.TimestampType),
 		cel.Variable(nameKey, cel.StringType),
+		cel.Variable(nameIndex, cel.IntType),
+		cel.Variable(nameRound, cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable(nameEvent, cel.DynType),
 		cel.ParserExpressionSizeLimit(MaxExprBytes),
 		cel.ParserRecursionLimit(maxExprDepth),
 		cel.ExpressionNestingDepthLimit(maxExprDepth),
 		cel.ExpressionNodeLimit(maxExprNodes),
 		cel.RegexProgramSizeLimit(maxRegexSize),
 	}
-	e, err := cel.NewCustomEnv(append(opts, decimalFunctions()...)...)
+	opts = append(opts, decimalFunctions()...)
+	opts = append(opts, signalFunctions()...)
+	e, err := cel.NewCustomEnv(opts...)
 	if err != nil {
 		panic("sagas: expression environment: " + err.Error()) // constant input: cannot fail in a release
 	}
@@ -98,8 +119,8 @@ func zoneFunctions() []*env.Function {
 }
 
 // program plans a checked expression.
-func program(ast *cel.Ast) (cel.Program, error) {
-	return celEnv.Program(ast,
+func program(env *cel.Env, ast *cel.Ast) (cel.Program, error) {
+	return env.Program(ast,
 		cel.CostLimit(MaxExprCost),
 		cel.OptimizeRegex(interpreter.MatchesRegexOptimization),
 		cel.CustomDecoratorV2(guardLiterals),
@@ -355,5 +376,30 @@ func (m stepsVal) Iterator() traits.Iterator                 { return &keyIterat
 func (m stepsVal) Size() ref.Val                             { return types.IntZero }
 func (m stepsVal) Type() ref.Type                            { return types.MapType }
 func (m stepsVal) Value() any                                { return m }
+
+// roundVal is the variable round: its number, and steps as in the variable step.
+type roundVal struct{ stepsVal }
+
+func (m roundVal) Find(key ref.Val) (ref.Val, bool) {
+	if k, ok := key.(types.String); ok && k == nameRoundNumber {
+		return types.Int(m.ev.scope.Round()), true
+	}
+	return m.stepsVal.Find(key)
+}
+
+func (m roundVal) Get(key ref.Val) ref.Val {
+	v, found := m.Find(key)
+	if !found {
+		return types.NewErr("no such key: %v", key)
+	}
+	return v
+}
+
+func (m roundVal) Contains(key ref.Val) ref.Val {
+	_, found := m.Find(key)
+	return types.Bool(found)
+}
+
+var errSignalsAlone = errors.New("signals can only be asked with has and last")
 
 var errStepAlone = errors.New("step can only be used with the id of a step")

@@ -260,3 +260,14 @@ func TestMappingIsDeterministic(t *testing.T) {
 		}
 	})
 }
+
+// The digest of what has been published stays what it is.
+func TestPublishedDigest(t *testing.T) {
+	d := parseFile(t, "../examples/card-payment/saga.yaml")
+	if got, want := d.Digest().String(), "c8af38e941a1d8d5aec84e17d9273e6c4f8fd3b1f6ad09783ccefc33713d0dc6"; got != want {
+		t.Errorf("the digest of %s is %s, was %s", d.Ref(), got, want)
+	}
+	if d.Level() != 1 {
+		t.Errorf("level %d, want 1", d.Level())
+	}
+}

@@ -32,7 +32,7 @@ func TestDefinitionPage(t *testing.T) {
 	if example != string(file) {
 		t.Error("the example differs from examples/card-payment/saga.yaml")
 	}
-	for _, fields := range [][]string{definitionFields, participantFields, stepFields, retryFields, undoFields, inquireFields, inputFields} {
+	for _, fields := range [][]string{definitionFields, participantFields, slices.Concat(commonFields, callFields), retryFields, undoFields, inquireFields, inputFields} {
 		for _, f := range fields {
 			if f != "retention" && !strings.Contains(page, "| `"+f+"` |") {
 				t.Errorf("field %s is not in a table", f)

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -57,20 +56,41 @@ type Expr struct {
 	text  string
 	prog  cel.Program
 	plain *plainPath // set when the expression is a plain path; then prog is not used
+	each  string     // name of the item of the innermost each around it; index is the place of that item
 	refs  exprRefs
 }
 
 // exprRefs is what an expression reads.
 type exprRefs struct {
 	now, key, input bool
+	signals         bool
+	newer           bool // something that level 2 added
 	steps           []stepRef
+	vars            []varRef
+	fields          []inputRef
+	wholeInput      bool // input is used other than by the names of its fields
 }
 
-// stepRef is one use of a step: step.<id> or step.<id>.<field>.
+// stepRef is one use of a step: step.<id>, step.<id>.<field>, or the same of round.
 type stepRef struct {
 	step, field string
 	optional    bool // .?field, has(…)
+	mayLack     bool // step.?<id>, has(step.<id>)
+	round       bool // written round.<id>
 	place       exprPlace
+}
+
+// varRef is one use of index, event or round.n.
+type varRef struct {
+	name  string
+	place exprPlace
+}
+
+// inputRef is one use of a field of the input.
+type inputRef struct {
+	field    string
+	optional bool
+	place    exprPlace
 }
 
 // exprPlace is a place in the text of an expression, both from 0.
@@ -89,17 +109,38 @@ const (
 	wantJSON wantType = iota
 	wantBool
 	wantString
+	wantList
+	wantTime // RFC 3339 text, timestamp, or ms since the epoch
 )
 
-// compileExpr parses, checks and plans one expression.
+// compileExpr parses, checks and plans one expression that stands in no each.
 func compileExpr(text string, want wantType) (*Expr, []exprProblem) {
+	return exprEnv{env: celEnv}.compile(text, want)
+}
+
+// exprEnv is what the expressions of one place may use: the environment and the items around them.
+type exprEnv struct {
+	env   *cel.Env
+	items []string // names of the items, outermost first
+}
+
+// within is the environment of the body of an each.
+func (x exprEnv) within(item string) (exprEnv, error) {
+	inner, err := x.env.Extend(cel.Variable(item, cel.DynType))
+	if err != nil {
+		return x, err
+	}
+	return exprEnv{inner, append(slices.Clip(x.items), item)}, nil
+}
+
+func (x exprEnv) compile(text string, want wantType) (*Expr, []exprProblem) {
 	if len(text) > MaxExprBytes {
 		return nil, []exprProblem{{text: fmt.Sprintf("the expression has %d bytes, the limit is %d", len(text), MaxExprBytes)}}
 	}
 	if !utf8.ValidString(text) {
 		return nil, []exprProblem{{text: "the expression is not valid UTF-8"}}
 	}
-	checked, iss := celEnv.Compile(text)
+	checked, iss := x.env.Compile(text)
 	if iss.Err() != nil {
 		var out []exprProblem
 		for _, e := range iss.Errors() {
@@ -118,15 +159,18 @@ func compileExpr(text string, want wantType) (*Expr, []exprProblem) {
 	}
 	e := &Expr{text: text}
 	tree := checked.NativeRep()
-	w := refWalk{info: tree.SourceInfo(), refs: &e.refs}
+	if n := len(x.items); n > 0 {
+		e.each = x.items[n-1]
+	}
+	w := refWalk{info: tree.SourceInfo(), refs: &e.refs, items: x.items}
 	w.visit(tree.Expr())
 	if len(w.problems) > 0 {
 		return nil, w.problems
 	}
-	if e.plain = plainPathOf(tree.Expr()); e.plain != nil {
+	if e.plain = plainPathOf(tree.Expr(), x.items); e.plain != nil {
 		return e, nil
 	}
-	prog, err := program(checked)
+	prog, err := program(x.env, checked)
 	if err != nil {
 		return nil, []exprProblem{{text: err.Error()}}
 	}
@@ -148,6 +192,14 @@ func checkResult(t *cel.Type, want wantType) string {
 		if t.Kind() != types.StringKind && t.Kind() != types.IntKind {
 			return "want string, got " + t.String()
 		}
+	case wantList:
+		if t.Kind() != types.ListKind {
+			return "want list, got " + t.String()
+		}
+	case wantTime:
+		if t.Kind() != types.StringKind && t.Kind() != types.IntKind && t.Kind() != types.TimestampKind {
+			return "want a time, got " + t.String()
+		}
 	case wantJSON:
 		if t.Kind() == types.OpaqueKind && t.TypeName() == "optional_type" {
 			return checkResult(t.Parameters()[0], want)
@@ -158,143 +210,6 @@ func checkResult(t *cel.Type, want wantType) string {
 		}
 	}
 	return ""
-}
-
-// refWalk collects what an expression reads. References to steps must be written out, so that they
-// can be checked before the definition is published and only the steps that are used are loaded.
-type refWalk struct {
-	info     *ast.SourceInfo
-	refs     *exprRefs
-	problems []exprProblem
-}
-
-func (w *refWalk) place(id int64) exprPlace {
-	loc := w.info.GetStartLocation(id)
-	return exprPlace{max(loc.Line()-1, 0), max(loc.Column(), 0)}
-}
-
-func (w *refWalk) problem(id int64, format string, args ...any) {
-	w.problems = append(w.problems, exprProblem{w.place(id), fmt.Sprintf(format, args...)})
-}
-
-// use records a reference. Its place is where the word step stands, not the dot that CEL points at.
-func (w *refWalk) use(e ast.Expr, step, field string, optional bool) {
-	for {
-		if e.Kind() == ast.SelectKind {
-			e = e.AsSelect().Operand()
-		} else if operand, _, _, ok := indexOf(e); ok {
-			e = operand
-		} else {
-			break
-		}
-	}
-	w.refs.steps = append(w.refs.steps, stepRef{step, field, optional, w.place(e.ID())})
-}
-
-func (w *refWalk) visit(e ast.Expr) {
-	switch e.Kind() {
-	case ast.IdentKind:
-		switch e.AsIdent() {
-		case nameStep:
-			w.problem(e.ID(), "step needs the id of a step that is written out, as in step.auth.id")
-		case nameInput:
-			w.refs.input = true
-		case nameNow:
-			w.refs.now = true
-		case nameKey:
-			w.refs.key = true
-		}
-	case ast.SelectKind:
-		s := e.AsSelect()
-		if step, optional, ok := stepOf(s.Operand()); ok {
-			w.use(s.Operand(), step, s.FieldName(), optional || s.IsTestOnly())
-			return
-		}
-		if step, optional, ok := stepOf(e); ok {
-			w.use(e, step, "", optional)
-			return
-		}
-		w.visit(s.Operand())
-	case ast.CallKind:
-		c := e.AsCall()
-		if operand, field, optional, ok := indexOf(e); ok {
-			if step, stepOptional, ok := stepOf(operand); ok {
-				w.use(operand, step, field, optional || stepOptional)
-				return
-			}
-		}
-		if step, optional, ok := stepOf(e); ok {
-			w.use(e, step, "", optional)
-			return
-		}
-		if c.IsMemberFunction() {
-			w.visit(c.Target())
-		}
-		for _, a := range c.Args() {
-			w.visit(a)
-		}
-	case ast.ListKind:
-		for _, x := range e.AsList().Elements() {
-			w.visit(x)
-		}
-	case ast.MapKind:
-		for _, x := range e.AsMap().Entries() {
-			w.visit(x.AsMapEntry().Key())
-			w.visit(x.AsMapEntry().Value())
-		}
-	case ast.StructKind:
-		for _, x := range e.AsStruct().Fields() {
-			w.visit(x.AsStructField().Value())
-		}
-	case ast.ComprehensionKind:
-		c := e.AsComprehension()
-		for _, v := range []string{c.IterVar(), c.IterVar2()} {
-			switch v {
-			case nameStep, nameInput, nameKey, "saga":
-				w.problem(e.ID(), "%s has a meaning already; give the variable another name", v)
-			}
-		}
-		w.visit(c.IterRange())
-		w.visit(c.AccuInit())
-		w.visit(c.LoopCondition())
-		w.visit(c.LoopStep())
-		w.visit(c.Result())
-	}
-}
-
-// stepOf reads step.x, step.?x, step["x"], step[?"x"] and, as a presence test, has(step.x).
-func stepOf(e ast.Expr) (step string, optional, ok bool) {
-	isStep := func(e ast.Expr) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == nameStep }
-	if e.Kind() == ast.SelectKind && isStep(e.AsSelect().Operand()) {
-		return e.AsSelect().FieldName(), e.AsSelect().IsTestOnly(), true
-	}
-	if operand, field, opt, is := indexOf(e); is && isStep(operand) {
-		return field, opt, true
-	}
-	return "", false, false
-}
-
-// indexOf reads x["field"], x[?"field"] and x.?field.
-func indexOf(e ast.Expr) (operand ast.Expr, field string, optional, ok bool) {
-	if e.Kind() != ast.CallKind {
-		return nil, "", false, false
-	}
-	c := e.AsCall()
-	switch c.FunctionName() {
-	case operators.Index:
-	case operators.OptIndex, operators.OptSelect:
-		optional = true
-	default:
-		return nil, "", false, false
-	}
-	if len(c.Args()) != 2 || c.Args()[1].Kind() != ast.LiteralKind {
-		return nil, "", false, false
-	}
-	s, isString := c.Args()[1].AsLiteral().(types.String)
-	if !isString {
-		return nil, "", false, false
-	}
-	return c.Args()[0], string(s), optional, true
 }
 
 // EvalError says that an expression has no result in this scope: a field is missing, a type does
@@ -379,6 +294,7 @@ func (e *Expr) appendTo(dst []byte, ev *evaluation, depth int) (out []byte, has 
 		}
 		return append(dst, raw...), true, nil
 	}
+	ev.each = e.each
 	v, _, err := e.prog.Eval(ev)
 	if err != nil {
 		return dst, false, &EvalError{e.text, err}
@@ -400,7 +316,10 @@ func (e *Expr) appendTo(dst []byte, ev *evaluation, depth int) (out []byte, has 
 // when an expression asks for it. One evaluation serves all expressions of a mapping.
 type evaluation struct {
 	scope Scope
+	each  string // see Expr
 	input ref.Val
+	event ref.Val
+	items map[string]ref.Val
 	steps map[string]*object
 }
 
@@ -425,8 +344,49 @@ func (ev *evaluation) ResolveName(name string) (any, bool) {
 		return types.Timestamp{Time: time.UnixMilli(int64(ev.scope.Now())).UTC()}, true
 	case nameKey:
 		return types.String(ev.scope.Key()), true
+	case nameIndex:
+		_, index := ev.scope.Item(ev.each)
+		return types.Int(index), true
+	case nameRound:
+		return roundVal{stepsVal{ev}}, true
+	case nameSignals:
+		return signalsVal{ev}, true
+	case nameEvent:
+		if ev.event == nil {
+			ev.event = jsonVal("event", ev.scope.Event())
+		}
+		return ev.event, true
 	}
-	return nil, false
+	return ev.item(name)
+}
+
+// item is the item of the each around the expression that has this name.
+func (ev *evaluation) item(name string) (any, bool) {
+	if v, ok := ev.items[name]; ok {
+		return v, true
+	}
+	raw, _ := ev.scope.Item(name)
+	if raw == nil {
+		return nil, false
+	}
+	if ev.items == nil {
+		ev.items = map[string]ref.Val{}
+	}
+	v := jsonVal(name, raw)
+	ev.items[name] = v
+	return v, true
+}
+
+// jsonVal is a JSON value in an expression; nothing is null.
+func jsonVal(what string, raw []byte) ref.Val {
+	if len(raw) == 0 {
+		return types.NullValue
+	}
+	v, err := parseJSON(raw)
+	if err != nil {
+		return types.WrapErr(fmt.Errorf("%s: %w", what, err))
+	}
+	return adapter{}.NativeToValue(v)
 }
 
 // Parent implements interpreter.Activation.

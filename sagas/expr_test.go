@@ -42,7 +42,7 @@ func viaCEL(t rapid.TB, text string) *Expr {
 	if iss.Err() != nil {
 		t.Fatalf("%s: %v", text, iss.Err())
 	}
-	prog, err := program(checked)
+	prog, err := program(celEnv, checked)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,25 +3,27 @@ package sagas
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 )
 
-// plainPath is an expression that only picks a field: input.a.b, step.x.y, with optional access and
+// plainPath is an expression that only picks a field: input.a.b, step.x.y, round.x.y, line.a, with optional access and
 // a literal default (input.?a.orValue("x")). Most expressions of most sagas are of this kind. Its
 // result is copied out of the scope's canonical JSON: nothing is parsed, nothing is evaluated. The
 // results are those of CEL, with one difference that is wanted: a number with more digits than CEL
 // can hold passes through with all of them.
 type plainPath struct {
-	step     string   // "" = input
+	step     string   // "" = input, or the item
+	item     string   // "" = input, or the step
 	keys     [][]byte // each as canonical JSON string, e.g. "amount" with its quotes
 	optional int      // index of the first optional key, len(keys) = none
 	orValue  []byte   // canonical JSON; nil = no default
 }
 
 // plainPathOf recognises a plain path, nil for any other expression.
-func plainPathOf(e ast.Expr) *plainPath {
+func plainPathOf(e ast.Expr, items []string) *plainPath {
 	p := &plainPath{}
 	if e.Kind() == ast.CallKind {
 		c := e.AsCall()
@@ -63,13 +65,15 @@ func plainPathOf(e ast.Expr) *plainPath {
 	if firstOptional >= 0 {
 		p.optional = n - 1 - firstOptional
 	}
-	switch e.AsIdent() {
-	case nameInput:
+	switch name := e.AsIdent(); {
+	case name == nameInput:
 		if n == 0 {
 			return nil
 		}
-	case nameStep:
-		if n < 2 || p.optional == 0 {
+	case slices.Contains(items, name):
+		p.item = name
+	case name == nameStep, name == nameRound:
+		if n < 2 || p.optional == 0 || name == nameRound && names[n-1] == nameRoundNumber {
 			return nil
 		}
 		n--
@@ -118,9 +122,14 @@ var quotedState = appendString(nil, nameState)
 func (p *plainPath) find(s Scope) (raw []byte, has bool, err error) {
 	var cur []byte
 	keys := p.keys
-	if p.step == "" {
+	switch {
+	case p.item != "":
+		if cur, _ = s.Item(p.item); cur == nil {
+			return nil, false, errors.New("no such attribute: " + p.item)
+		}
+	case p.step == "":
 		cur = s.Input()
-	} else {
+	default:
 		output, state, found := s.Step(p.step)
 		if !found {
 			return nil, false, errors.New("no such key: " + p.step)
@@ -130,7 +139,7 @@ func (p *plainPath) find(s Scope) (raw []byte, has bool, err error) {
 			cur, keys = appendString(nil, state), keys[1:]
 		}
 	}
-	if len(cur) == 0 || p.step != "" && len(keys) == len(p.keys) && string(cur) == "null" {
+	if p.item == "" && len(cur) == 0 || p.step != "" && len(keys) == len(p.keys) && string(cur) == "null" {
 		cur = []byte("{}")
 	}
 	skipped := len(p.keys) - len(keys)

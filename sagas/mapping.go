@@ -111,6 +111,7 @@ func (n *mapNode) appendTo(dst []byte, ev *evaluation, depth int) (out []byte, h
 // mappingBuilder compiles a tree. problem hears of every expression that does not compile and
 // found of every one that does, with the path of the place in the tree.
 type mappingBuilder struct {
+	env     exprEnv
 	problem func(path, text string, p exprProblem)
 	found   func(path string, e *Expr)
 }
@@ -123,7 +124,7 @@ func (b *mappingBuilder) build(path string, tree any) *mapNode {
 		if !isExpr {
 			return &mapNode{literal: appendString(nil, text)}
 		}
-		e, problems := compileExpr(text, wantJSON)
+		e, problems := b.env.compile(text, wantJSON)
 		for _, p := range problems {
 			b.problem(path, text, p)
 		}

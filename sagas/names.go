@@ -22,6 +22,12 @@ var (
 	commandName     = nameRule{"a command name", MaxNameBytes, "._-", "a letter, then letters, digits, dots, underscores and hyphens", false}
 	avroName        = nameRule{"the name of an input record", 249, "._", "a letter, then letters, digits, dots and underscores", false}
 	topicName       = nameRule{"a topic name", 249, "._-", "a letter, then letters, digits, dots, underscores and hyphens", false}
+	laneName        = nameRule{"the name of a lane", MaxNameBytes, "_-", "a letter, then letters, digits, underscores and hyphens", false}
+	itemName        = nameRule{"the name of an item", MaxNameBytes, "_", "a letter, then letters, digits and underscores", true}
+	valueName       = nameRule{"the name of a value", MaxNameBytes, "_", "a letter, then letters, digits and underscores, because expressions say step.<id>.<name>", true}
+	signalName      = nameRule{"the name of a signal", MaxNameBytes, "._-", "a letter, then letters, digits, dots, underscores and hyphens", false}
+	eventName       = nameRule{"the type of an event", 249, "._-/:", "a letter, then letters, digits, and . _ - / :", false}
+	codeName        = nameRule{"a code", MaxNameBytes, "._-", "a letter, then letters, digits, dots, underscores and hyphens", false}
 )
 
 // reservedWords cannot follow a dot in CEL.

@@ -66,7 +66,7 @@ const (
 // EachDef runs a body for each item of a list that is taken once, on entry.
 type EachDef struct {
 	In        string // expression: the list
-	As        string // name of the item in expressions of the body
+	As        string // name of the item in expressions of the body; default DefaultItemName
 	Key       string // expression: unique key of an item; a text of 1 to 64 bytes of [A-Za-z0-9_.:@-]
 	AtOnce    uint32 // most items in work; default DefaultAtOnce
 	Max       uint32 // most items; more is attention EXPR; default DefaultMaxItems
@@ -180,6 +180,7 @@ const (
 const (
 	DefaultAtOnce   = 8
 	DefaultMaxItems = 200
+	DefaultItemName = "item"
 	MaxItems        = 1000
 	MaxRounds       = 1_000_000 // of repeat
 	MaxScopeRounds  = 100

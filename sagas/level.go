@@ -1,0 +1,39 @@
+package sagas
+
+// MaxLevel is the highest feature level that this release knows. Level 1 is a list of plain calls;
+// level 2 adds all other nodes, order and undo edges by `after`, tags, policies, and the names and
+// functions that expressions got with them.
+const MaxLevel = 2
+
+// Level is the feature level that a process needs to run the definition: what it uses asks for it,
+// and `requires` may raise it.
+func (d *Definition) Level() uint32 {
+	level := max(d.usedLevel(), d.Requires)
+	if level < MaxLevel && d.src == nil {
+		// A definition made in Go has not been through the checks, which look at the expressions.
+		if parsed, err := ParseDefinition("", d.Canonical()); err == nil {
+			return parsed.Level()
+		}
+	}
+	return level
+}
+
+// usedLevel is the level by what the definition uses.
+func (d *Definition) usedLevel() uint32 {
+	if len(d.Tags) > 0 || d.OnFailure > Drain || d.Reuse > ReuseNever || d.src != nil && d.src.newExprs {
+		return 2
+	}
+	for i := range d.Steps {
+		if d.Steps[i].usedLevel() > 1 {
+			return 2
+		}
+	}
+	return 1
+}
+
+func (s *StepDef) usedLevel() uint32 {
+	if s.Node != NodeCall || s.After != nil || s.OnReject || s.Lease != "" || s.Heartbeat > 0 || s.Undo != nil && len(s.Undo.After) > 0 {
+		return 2
+	}
+	return 1
+}
