@@ -13,7 +13,7 @@ import (
 	"github.com/linkedin/goavro/v2"
 )
 
-//go:embed schemas/*.avsc
+//go:embed schemas/*.avsc schemas/old/*.avsc
 var schemaFiles embed.FS
 
 // Names of our Avro records, without the namespace amends.v1.
@@ -25,9 +25,19 @@ const (
 	SchemaCommand   = "Command"
 	SchemaReply     = "Reply"
 	SchemaLifecycle = "Lifecycle"
+
+	SchemaChildDone    = "ChildDone"
+	SchemaReverse      = "Reverse"
+	SchemaParentClosed = "ParentClosed"
 )
 
-var schemaNames = []string{SchemaStart, SchemaSignal, SchemaCancel, SchemaAdmin, SchemaCommand, SchemaReply, SchemaLifecycle}
+var schemaNames = []string{SchemaStart, SchemaSignal, SchemaCancel, SchemaAdmin, SchemaCommand, SchemaReply, SchemaLifecycle,
+	SchemaChildDone, SchemaReverse, SchemaParentClosed}
+
+// oldSchemas are former versions of our records, by file. They are read for ever. A record that says
+// nothing that its former version could not say is still written with the former fingerprint: both
+// versions encode it to the same bytes, and a reader that has only the old schema goes on reading.
+var oldSchemas = map[string]string{"StartSaga.1": SchemaStart, "Lifecycle.1": SchemaLifecycle}
 
 // schema is one of our records as Avro knows it.
 type schema struct {
@@ -35,6 +45,7 @@ type schema struct {
 	text   string
 	codec  *goavro.Codec
 	header []byte // C3 01 and the CRC-64-AVRO fingerprint, little-endian
+	former []byte // header of the version before, nil = there is none
 }
 
 var (
@@ -48,19 +59,27 @@ func init() {
 	goavro.MaxBlockCount = MaxAvroBlockCount
 	goavro.MaxBlockSize = MaxAvroBlockBytes
 	for _, name := range schemaNames {
-		text, err := schemaFiles.ReadFile("schemas/" + name + ".avsc")
-		if err != nil {
-			panic(err)
-		}
-		codec, err := goavro.NewCodec(plain(text))
-		if err != nil {
-			panic(fmt.Sprintf("schema %s: %v", name, err))
-		}
-		header := append([]byte{0xC3, 0x01}, make([]byte, 8)...)
-		binary.LittleEndian.PutUint64(header[2:], codec.Rabin)
-		s := &schema{name, string(text), codec, header}
-		schemas[name], schemaByCode[codec.Rabin] = s, s
+		schemas[name] = readSchema(name, "schemas/"+name+".avsc")
 	}
+	for file, name := range oldSchemas {
+		schemas[name].former = readSchema(name, "schemas/old/"+file+".avsc").header
+	}
+}
+
+func readSchema(name, file string) *schema {
+	text, err := schemaFiles.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	codec, err := goavro.NewCodec(plain(text))
+	if err != nil {
+		panic(fmt.Sprintf("schema %s: %v", file, err))
+	}
+	header := append([]byte{0xC3, 0x01}, make([]byte, 8)...)
+	binary.LittleEndian.PutUint64(header[2:], codec.Rabin)
+	s := &schema{name: name, text: string(text), codec: codec, header: header}
+	schemaByCode[codec.Rabin] = s
+	return s
 }
 
 // plain returns a schema without its logical types. The fingerprint of the Avro specification does
@@ -139,7 +158,8 @@ func decodeNative(b []byte) (name string, rec map[string]any, err error) {
 }
 
 // DecodeAvro reads the single-object encoding of one of our records: *Start, *Signal, *Cancel,
-// *Admin, *CommandRecord, *ReplyRecord or *Lifecycle. It checks form, not meaning; DecodeIntake and
+// *Admin, *CommandRecord, *ReplyRecord, *Lifecycle, *ChildDone, *Reverse or *ParentClosed, in the
+// present or a former version of its schema. It checks form, not meaning; DecodeIntake and
 // DecodeControl check both. Byte fields alias b.
 func DecodeAvro(b []byte) (any, error) {
 	name, rec, err := decodeNative(b)
@@ -163,6 +183,14 @@ func DecodeAvro(b []byte) (any, error) {
 		v = f.reply()
 	case SchemaLifecycle:
 		v = f.lifecycle()
+	case SchemaChildDone:
+		v = f.childDone()
+	case SchemaReverse:
+		r := Reverse(f.kin())
+		v = &r
+	case SchemaParentClosed:
+		r := ParentClosed(f.kin())
+		v = &r
 	}
 	if f.err != nil {
 		return nil, f.err
@@ -308,7 +336,7 @@ func (f *fields) start() *Start {
 		s.ID = id
 	}
 	if in, ok := f.inner("parent"); ok {
-		s.Parent = &Parent{in.text("wid"), uint32(in.natural("run", math.MaxInt32)), in.text("path")}
+		s.Parent = &Parent{in.text("wid"), uint32(in.natural("run", math.MaxInt32)), in.text("path"), in.bool("reversible")}
 		f.join(in)
 	}
 	if schema := f.text("inputSchema"); schema != "" && !isJSON(schema) {
@@ -403,6 +431,29 @@ func (f *fields) reply() *ReplyRecord {
 		f.fail(malformed("effect", "contradicts outcome"))
 	}
 	return r
+}
+
+func (f *fields) childDone() *ChildDone {
+	typ, id := f.wid()
+	d := &ChildDone{
+		Type: typ, ID: id,
+		Run:     uint32(f.natural("run", math.MaxInt32)),
+		Path:    f.text("path"),
+		Child:   f.text("child"),
+		End:     End(f.symbol("end")),
+		Code:    f.text("code"),
+		Message: f.text("message"),
+		Output:  f.bytes("output"),
+	}
+	if len(d.Output) == 0 {
+		d.Output = nil
+	}
+	return d
+}
+
+func (f *fields) kin() Kin {
+	typ, id := f.wid()
+	return Kin{Type: typ, ID: id, Parent: f.text("parent"), Run: uint32(f.natural("run", math.MaxInt32)), Path: f.text("path")}
 }
 
 func (f *fields) lifecycle() *Lifecycle {

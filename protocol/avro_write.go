@@ -9,13 +9,13 @@ import (
 )
 
 // AppendAvro appends the single-object encoding of v: *Start, *Signal, *Cancel, *Admin,
-// *CommandRecord, *ReplyRecord or *Lifecycle. It fails when a number does not fit its field, a name
+// *CommandRecord, *ReplyRecord, *Lifecycle, *ChildDone, *Reverse or *ParentClosed. It fails when a number does not fit its field, a name
 // is not one of its enum, or a text is not UTF-8.
 func AppendAvro(dst []byte, v any) ([]byte, error) {
 	w := avroWriter{b: dst}
 	switch v := v.(type) {
 	case *Start:
-		w.header(SchemaStart)
+		w.headerSince(SchemaStart, v.Parent != nil)
 		w.start(v)
 	case *Signal:
 		w.header(SchemaSignal)
@@ -52,8 +52,23 @@ func AppendAvro(dst []byte, v any) ([]byte, error) {
 		w.header(SchemaReply)
 		w.reply(v)
 	case *Lifecycle:
-		w.header(SchemaLifecycle)
 		w.lifecycle(v)
+	case *ChildDone:
+		w.header(SchemaChildDone)
+		w.text(v.WorkflowID())
+		w.int32("run", v.Run)
+		w.text(v.Path)
+		w.text(v.Child)
+		w.enum("end", string(v.End), endIndex)
+		w.optional(v.Code)
+		w.optional(v.Message)
+		w.bytes(v.Output)
+	case *Reverse:
+		w.header(SchemaReverse)
+		w.kin((*Kin)(v))
+	case *ParentClosed:
+		w.header(SchemaParentClosed)
+		w.kin((*Kin)(v))
 	default:
 		return dst, fmt.Errorf("append avro: %T is not one of our records", v)
 	}
@@ -67,7 +82,6 @@ func AppendAvro(dst []byte, v any) ([]byte, error) {
 // to grow.
 func AppendLifecycle(dst []byte, l *Lifecycle) ([]byte, error) {
 	w := avroWriter{b: dst}
-	w.header(SchemaLifecycle)
 	w.lifecycle(l)
 	if w.err != nil {
 		return dst, w.err
@@ -98,12 +112,18 @@ var lifecycleKinds = []string{
 	"compensating", "undo-sent", "step-undone", "attention", "attention-cleared",
 	"contract-violation", "late-effect", "phantom", "reopened",
 	"completed", "compensated", "closed", "expired",
+	"entered", "resolved", "caught", "timed-out", "task-opened", "task-reminded", "task-decided",
+	"signalled", "signal-used", "signal-dropped", "operator", "continued", "child-started", "child-ended", "emitted",
 }
+
+// formerKinds is how many of the kinds the former schema knows.
+const formerKinds = 31
 
 // Positions of the symbols in the enums of the schemas. A test compares them with the schemas.
 var (
 	kindIndex    = indexOf(lifecycleKinds)
 	actionIndex  = indexOf(actions)
+	endIndex     = indexOf(ends)
 	opIndex      = indexOf([]Op{OpDo, OpUndo, OpInquire})
 	effectIndex  = indexOf([]Effect{EffectNone, EffectDone, EffectUnknown})
 	outcomeIndex = indexOf([]Outcome{OutcomeOK, OutcomeRejected, OutcomeFailedRetriable, OutcomeFailedFatal,
@@ -132,6 +152,17 @@ func (w *avroWriter) fail(field, text string) {
 }
 
 func (w *avroWriter) header(name string) { w.b = append(w.b, schemas[name].header...) }
+
+// headerSince writes the present header when the record says what only the present schema can say,
+// else the former one.
+func (w *avroWriter) headerSince(name string, present bool) {
+	s := schemas[name]
+	if present {
+		w.b = append(w.b, s.header...)
+		return
+	}
+	w.b = append(w.b, s.former...)
+}
 
 // long writes int, long and the timestamps: zigzag, then base 128.
 func (w *avroWriter) long(n int64) { w.b = binary.AppendVarint(w.b, n) }
@@ -243,6 +274,7 @@ func (w *avroWriter) start(s *Start) {
 		w.text(s.Parent.WorkflowID)
 		w.int32("parent.run", s.Parent.Run)
 		w.text(s.Parent.Path)
+		w.bool(s.Parent.Reversible)
 	}
 	w.texts(s.Tags)
 	w.long(s.IssuedAt)
@@ -286,7 +318,15 @@ func (w *avroWriter) reply(r *ReplyRecord) {
 	w.bytes(r.Payload)
 }
 
+func (w *avroWriter) kin(k *Kin) {
+	w.text(workflowID(k.Type, k.ID))
+	w.text(k.Parent)
+	w.int32("run", k.Run)
+	w.text(k.Path)
+}
+
 func (w *avroWriter) lifecycle(l *Lifecycle) {
+	w.headerSince(SchemaLifecycle, kindIndex[l.Kind] >= formerKinds)
 	w.text(l.WorkflowID)
 	w.int32("run", l.Run)
 	w.natural("seq", l.Seq)

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strconv"
@@ -137,9 +138,6 @@ func (s *Start) check() error {
 			return err
 		}
 	}
-	if s.Parent != nil {
-		return &Error{Class: ClassUnsupported, Field: "parent", Text: "only the orchestrator starts a child"}
-	}
 	if s.NotBefore != 0 {
 		return &Error{Class: ClassUnsupported, Field: "notBefore", Text: "delayed starts are not supported by this version"}
 	}
@@ -155,6 +153,104 @@ func (s *Start) check() error {
 		checkTime("issuedAt", s.IssuedAt),
 		checkTexts("tags", s.Tags, MaxTags, MaxTagBytes),
 	)
+}
+
+func (s *Signal) check() error {
+	if s.Name == "" {
+		return malformed("name", "the field is missing")
+	}
+	if s.ContentType != "" && !isJSON(s.ContentType) {
+		return &Error{Class: ClassUnsupported, Field: "contentType", Text: "only JSON payloads are supported by this version"}
+	}
+	if s.TTL > MaxSignalTTL {
+		return tooLarge("ttl", "longer than 30 days")
+	}
+	return firstError(
+		checkType(s.Type),
+		checkID(s.ID),
+		checkName("name", s.Name, MaxSignalName),
+		checkName("signalId", s.SignalID, MaxID),
+		checkPayload("payload", s.Payload),
+		checkName("actor", s.Actor, MaxName),
+		checkTime("issuedAt", s.IssuedAt),
+	)
+}
+
+// checkPayload accepts one JSON value, or none.
+func checkPayload(field string, b []byte) error {
+	if len(b) > MaxSignalBytes {
+		return tooLarge(field, "longer than "+strconv.Itoa(MaxSignalBytes)+" bytes")
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	if what := checkJSON(b, 0); what != "" {
+		return malformed(field, what)
+	}
+	return nil
+}
+
+// checkObject accepts one JSON object, or nothing.
+func checkObject(field string, b []byte) error {
+	if err := checkPayload(field, b); err != nil || len(b) == 0 {
+		return err
+	}
+	if text := bytes.TrimLeft(b, " \t\r\n"); text[0] != '{' {
+		return malformed(field, "want a JSON object")
+	}
+	return nil
+}
+
+func (p *Parent) check() error {
+	_, _, err := SplitWorkflowID(p.WorkflowID)
+	return firstError(err, checkRun(p.Run), checkPath("parent.path", p.Path))
+}
+
+func (k *Kin) check() error {
+	_, _, err := SplitWorkflowID(k.Parent)
+	return firstError(err, checkRun(k.Run), checkPath("path", k.Path))
+}
+
+func (d *ChildDone) check() error {
+	if !slices.Contains(ends, d.End) {
+		return malformed("end", "not an end")
+	}
+	_, _, err := SplitWorkflowID(d.Child)
+	return firstError(err,
+		checkRun(d.Run),
+		checkPath("path", d.Path),
+		checkProse("code", d.Code, MaxReason),
+		checkProse("message", d.Message, MaxMessage),
+		checkChildOutput(d.Output),
+	)
+}
+
+// checkChildOutput has no limit of its own: the machine that wrote it has, and the record has.
+func checkChildOutput(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if b[0] != '{' {
+		return malformed("output", "want a JSON object")
+	}
+	if what := checkJSON(b, 0); what != "" {
+		return malformed("output", what)
+	}
+	return nil
+}
+
+func checkRun(run uint32) error {
+	if run == 0 {
+		return malformed("run", "want a number from 1")
+	}
+	return nil
+}
+
+func checkPath(field, path string) error {
+	if path == "" {
+		return malformed(field, "the field is missing")
+	}
+	return checkName(field, path, MaxPath)
 }
 
 func (c *Cancel) check() error {
@@ -181,11 +277,91 @@ func (a *Admin) check() error {
 		checkAction(a.Action),
 		checkName("requestId", a.RequestID, MaxID),
 		checkName("path", a.Path, MaxPath),
-		checkTexts("args", a.Args, MaxArgs, MaxReason),
+		a.checkArgs(),
 		checkName("operator", a.Operator, MaxName),
 		checkName("approver", a.Approver, MaxName),
 		checkProse("reason", a.Reason, MaxReason),
 	)
+}
+
+// actionArgs says for each action whether it has a path, and which arguments.
+var actionArgs = map[Action]struct {
+	path need
+	args []string
+}{
+	ActionRetry:       {must, nil},
+	ActionRetryNewKey: {must, nil},
+	ActionResolve:     {must, []string{ArgEffect, ArgOutput}},
+	ActionWaive:       {must, nil},
+	ActionSkip:        {must, []string{ArgOutput}},
+	ActionCompensate:  {never, nil},
+	ActionClose:       {never, nil},
+	ActionSuspend:     {never, nil},
+	ActionResume:      {never, nil},
+	ActionExtend:      {may, []string{ArgBy}},
+	ActionSignal:      {never, []string{ArgName, ArgSignalID, ArgPayload}},
+}
+
+type need uint8
+
+const (
+	never need = iota
+	may
+	must
+)
+
+// checkArgs checks path and arguments against the action.
+func (a *Admin) checkArgs() error {
+	rule, known := actionArgs[a.Action]
+	if !known {
+		return &Error{Class: ClassUnsupported, Field: "action", Text: "not supported by this version"}
+	}
+	switch {
+	case rule.path == must && a.Path == "":
+		return malformed("path", "the field is missing")
+	case rule.path == never && a.Path != "":
+		return malformed("path", "this action is about the whole instance")
+	case len(a.Args) > MaxArgs:
+		return tooLarge("args", "more than "+strconv.Itoa(MaxArgs)+" entries")
+	}
+	for _, k := range sortedKeys(a.Args) {
+		if !slices.Contains(rule.args, k) {
+			err := malformed("args."+cut(k, maxCutInErrorBytes), "not an argument of this action")
+			if near := nearest(k, rule.args); near != "" {
+				err.Hint = "Did you mean " + strconv.Quote(near) + "?"
+			}
+			return err
+		}
+	}
+	switch a.Action {
+	case ActionResolve:
+		switch effect := a.Args[ArgEffect]; {
+		case effect != string(EffectDone) && effect != string(EffectNone):
+			return malformed("args.effect", "want done or none")
+		case effect == string(EffectNone) && a.Args[ArgOutput] != "":
+			return malformed("args.output", "a step without effect has no output")
+		}
+	case ActionExtend:
+		if ms, ok := parseDecimal(a.Args[ArgBy]); !ok || ms <= 0 || ms > MaxTime {
+			return malformed("args.byMs", "want a positive number of ms")
+		}
+	case ActionSignal:
+		if a.Args[ArgName] == "" {
+			return malformed("args.name", "the field is missing")
+		}
+	}
+	return firstError(
+		checkName("args.name", a.Args[ArgName], MaxSignalName),
+		checkName("args.signalId", a.Args[ArgSignalID], MaxID),
+		checkPayload("args.payload", []byte(a.Args[ArgPayload])),
+		checkObject("args.output", []byte(a.Args[ArgOutput])),
+	)
+}
+
+// By is the argument of extend in ms, 0 when there is none.
+func (a *Admin) By() int64 {
+	ms, _ := parseDecimal(a.Args[ArgBy])
+	return ms
 }
 
 func checkAction(a Action) error {

@@ -51,8 +51,15 @@ const (
 	HeaderDigest    = "saga-digest"    // definition: SHA-256 of the canonical JSON
 )
 
-// CloudEvents binary-mode headers that intake understands.
-const HeaderCloudEventID = "ce_id" // start id of a start that names none
+// CloudEvents headers, in the binary mode of its Kafka binding. Domain events carry all of them; of
+// intake records only the id is read.
+const (
+	HeaderCloudEventID          = "ce_id"          // id of a domain event; start id or signal id of an intake record that names none
+	HeaderCloudEventSource      = "ce_source"      // workflow ID, percent-encoded
+	HeaderCloudEventType        = "ce_type"        // as the definition says
+	HeaderCloudEventTime        = "ce_time"        // RFC 3339, UTC
+	HeaderCloudEventSpecVersion = "ce_specversion" // 1.0
+)
 
 // Content types.
 const (

@@ -10,13 +10,18 @@ import (
 var (
 	startFields  = []string{"kind", "type", "id", "version", "startId", "input", "replyTo", "tags", "issuedAt"}
 	cancelFields = []string{"kind", "type", "id", "requestId", "reason", "actor", "voidTtlMs"}
+	signalFields = []string{"kind", "type", "id", "name", "signalId", "payload", "ttl", "actor", "issuedAt"}
 	adminFields  = []string{"kind", "type", "id", "requestId", "action", "path", "args", "operator", "approver", "reason", "expectRev"}
 )
 
-// DecodeIntake reads a record of the intake topic: *Start or *Cancel. The value is JSON or the Avro
-// single-object encoding of StartSaga or Cancel. The id comes from the value, else from the key,
-// where a leading "<type>/" is left out; a start may have none, then its definition computes it.
-// Start.Input aliases value.
+// DecodeIntake reads a record of the intake topic: *Start, *Signal or *Cancel. The value is JSON or
+// the Avro single-object encoding of StartSaga, Signal or Cancel. The id comes from the value, else
+// from the key, where a leading "<type>/" is left out; a start may have none, then its definition
+// computes it. Start.Input and Signal.Payload alias value.
+//
+// What only the orchestrator and operators may say is refused here: a start with a parent, the answer
+// of a child, and the decision of a person (a signal whose name begins with DecisionPrefix), because
+// anybody who may start a saga could forge it. Such records belong on the control topic.
 func DecodeIntake(key, value []byte, h []Header) (any, error) {
 	form, err := formOf(value, h)
 	if err != nil {
@@ -33,6 +38,9 @@ func DecodeIntake(key, value []byte, h []Header) (any, error) {
 	}
 	switch rec := rec.(type) {
 	case *Start:
+		if rec.Parent != nil {
+			return nil, &Error{Class: ClassUnsupported, Field: "parent", Text: "only the orchestrator starts a child"}
+		}
 		rec.ID, rec.IDFromKey = idOf(rec.Type, rec.ID, key)
 		if err := firstError(rec.fromHeaders(h), rec.check()); err != nil {
 			return nil, err
@@ -45,15 +53,28 @@ func DecodeIntake(key, value []byte, h []Header) (any, error) {
 		}
 		return rec, nil
 	case *Signal:
-		return nil, &Error{Class: ClassUnsupported, Text: "signals are not supported by this version"}
+		rec.ID, rec.IDFromKey = idOf(rec.Type, rec.ID, key)
+		if err := firstError(rec.fromHeaders(h), rec.check()); err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(rec.Name, DecisionPrefix) {
+			return nil, &Error{Class: ClassUnsupported, Field: "name", Text: "a person's decision on the intake topic", Hint: "Send it to the control topic, as the operator action signal."}
+		}
+		return rec, nil
 	case *Admin:
 		return nil, &Error{Class: ClassUnsupported, Text: "an operator action on the intake topic", Hint: "Send it to the control topic."}
 	}
 	return nil, &Error{Class: ClassUnsupported, Text: "not a record of the intake topic"}
 }
 
-// DecodeControl reads a record of the control topic, in the same two forms.
-func DecodeControl(key, value []byte, h []Header) (*Admin, error) {
+// DecisionPrefix begins the name of the signal that decides an approval; the rest is the path of the
+// step.
+const DecisionPrefix = "decision/"
+
+// DecodeControl reads a record of the control topic: an *Admin in the same two forms, or, in Avro
+// only, what instances tell one another: a *Start with a parent, *Cancel, *ChildDone, *Reverse or
+// *ParentClosed.
+func DecodeControl(key, value []byte, h []Header) (any, error) {
 	form, err := formOf(value, h)
 	if err != nil {
 		return nil, err
@@ -67,15 +88,34 @@ func DecodeControl(key, value []byte, h []Header) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, ok := rec.(*Admin)
-	if !ok {
-		return nil, &Error{Class: ClassUnsupported, Text: "not a record of the control topic", Hint: "Starts and cancels go to the intake topic."}
+	switch rec := rec.(type) {
+	case *Admin:
+		rec.ID, rec.IDFromKey = idOf(rec.Type, rec.ID, key)
+		err = rec.check()
+	case *Start:
+		if rec.Parent == nil {
+			return nil, errNotControl()
+		}
+		err = firstError(rec.fromHeaders(h), rec.check(), checkID(rec.ID), rec.Parent.check())
+	case *Cancel:
+		err = rec.check()
+	case *ChildDone:
+		err = rec.check()
+	case *Reverse:
+		err = (*Kin)(rec).check()
+	case *ParentClosed:
+		err = (*Kin)(rec).check()
+	default:
+		return nil, errNotControl()
 	}
-	a.ID, a.IDFromKey = idOf(a.Type, a.ID, key)
-	if err := a.check(); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return a, nil
+	return rec, nil
+}
+
+func errNotControl() error {
+	return &Error{Class: ClassUnsupported, Text: "not a record of the control topic", Hint: "Starts, signals and cancels go to the intake topic."}
 }
 
 // formOf tells JSON from Avro, and enforces the limits of the whole record.
@@ -157,9 +197,22 @@ func decodeIntakeJSON(value []byte) (any, error) {
 	case kind == "admin":
 		return nil, &Error{Class: ClassUnsupported, Field: "kind", Text: "an operator action on the intake topic", Hint: "Send it to the control topic."}
 	case kind == "signal":
-		return nil, &Error{Class: ClassUnsupported, Field: "kind", Text: "signals are not supported by this version"}
+		if err := m.only(signalFields); err != nil {
+			return nil, err
+		}
+		s := &Signal{
+			Type:     r.text("type", MaxType),
+			ID:       r.text("id", MaxID),
+			Name:     r.text("name", MaxSignalName),
+			SignalID: r.text("signalId", MaxID),
+			Payload:  r.raw("payload"),
+			TTL:      r.duration("ttl"),
+			Actor:    r.text("actor", MaxName),
+			IssuedAt: r.time("issuedAt"),
+		}
+		return s, r.err
 	}
-	return nil, malformed("kind", `want "start" or "cancel"`)
+	return nil, malformed("kind", `want "start", "signal" or "cancel"`)
 }
 
 func decodeControlJSON(value []byte) (any, error) {
@@ -171,8 +224,8 @@ func decodeControlJSON(value []byte) (any, error) {
 	switch kind := r.text("kind", MaxName); {
 	case r.err != nil:
 		return nil, r.err
-	case kind == "start" || kind == "cancel":
-		return nil, &Error{Class: ClassUnsupported, Field: "kind", Text: "not a record of the control topic", Hint: "Starts and cancels go to the intake topic."}
+	case kind == "start" || kind == "cancel" || kind == "signal":
+		return nil, errNotControl()
 	case kind != "admin":
 		return nil, malformed("kind", `want "admin"`)
 	}
@@ -185,7 +238,7 @@ func decodeControlJSON(value []byte) (any, error) {
 		RequestID: r.text("requestId", MaxID),
 		Action:    Action(r.text("action", MaxName)),
 		Path:      r.text("path", MaxPath),
-		Args:      r.texts("args", MaxArgs),
+		Args:      r.args("args", MaxArgs),
 		Operator:  r.text("operator", MaxName),
 		Approver:  r.text("approver", MaxName),
 		Reason:    r.text("reason", MaxReason),
@@ -205,6 +258,15 @@ func idOf(typ, id string, key []byte) (string, bool) {
 		return "", false
 	}
 	return id, true
+}
+
+// fromHeaders takes the CloudEvents id as the id of the signal.
+func (s *Signal) fromHeaders(h []Header) error {
+	r := headerReader{hs: h}
+	if id, found := r.text(HeaderCloudEventID, MaxID); found && s.SignalID == "" {
+		s.SignalID = id
+	}
+	return r.err
 }
 
 // fromHeaders takes what a producer may say beside the value: its trace, and the CloudEvents id as

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestDecodeIntakeJSON(t *testing.T) {
@@ -36,6 +37,10 @@ func TestDecodeIntakeJSON(t *testing.T) {
 			&Start{Type: "t", StartID: "e1", Trace: "00-x", Input: []byte(`{}`)}},
 		{"cancel", "", `{"kind":"cancel","type":"t","id":"o-1","requestId":"c","reason":"two\nlines","actor":"ann","voidTtlMs":1000}`, nil,
 			&Cancel{Type: "t", ID: "o-1", RequestID: "c", Reason: "two\nlines", Actor: "ann", VoidTTL: 1000}},
+		{"signal", "", `{"kind":"signal","type":"t","id":"o-1","name":"paid","signalId":"s-1","payload":{"a": [1]},"ttl":"1h30m","actor":"ann","issuedAt":"2026-01-02T03:04:05.006Z"}`, nil,
+			&Signal{Type: "t", ID: "o-1", Name: "paid", SignalID: "s-1", Payload: []byte(`{"a": [1]}`), TTL: 5400_000, Actor: "ann", IssuedAt: 1767323045006}},
+		{"smallest signal", "t/o-1", `{"kind":"signal","type":"t","name":"paid"}`, []Header{{HeaderCloudEventID, []byte("e1")}},
+			&Signal{Type: "t", ID: "o-1", IDFromKey: true, Name: "paid", SignalID: "e1"}},
 		{"cancel by key", "t/o-1", `{"kind":"cancel","type":"t"}`, nil,
 			&Cancel{Type: "t", ID: "o-1", IDFromKey: true}},
 	} {
@@ -87,7 +92,13 @@ func TestDecodeIntakeRefused(t *testing.T) {
 		{"tags list", `{"type":"t","tags":["a"]}`, ClassMalformed, "tags: want an object of strings"},
 		{"issuedAt", `{"type":"t","issuedAt":"yesterday"}`, ClassMalformed, "issuedAt: want a time"},
 		{"kind", `{"kind":"stop","type":"t"}`, ClassMalformed, "kind: want"},
-		{"signal", `{"kind":"signal","type":"t"}`, ClassUnsupported, "signals"},
+		{"signal without a name", `{"kind":"signal","type":"t","id":"x"}`, ClassMalformed, "name: the field is missing"},
+		{"signal without an id", `{"kind":"signal","type":"t","name":"n"}`, ClassMalformed, "id: the field is missing"},
+		{"signal with a strange ttl", `{"kind":"signal","type":"t","id":"x","name":"n","ttl":"soon"}`, ClassMalformed, "ttl: want a duration"},
+		{"signal that waits too long", `{"kind":"signal","type":"t","id":"x","name":"n","ttl":"31d"}`, ClassTooLarge, "ttl: longer than 30 days"},
+		{"signal too large", `{"kind":"signal","type":"t","id":"x","name":"n","payload":"` + strings.Repeat("x", MaxSignalBytes) + `"}`, ClassTooLarge, "payload: longer"},
+		{"signal name too long", `{"kind":"signal","type":"t","id":"x","name":"` + strings.Repeat("x", MaxSignalName+1) + `"}`, ClassTooLarge, "name: longer"},
+		{"a decision of nobody", `{"kind":"signal","type":"t","id":"x","name":"decision/desk","actor":"ann","payload":{"decision":"approve"}}`, ClassUnsupported, "control topic"},
 		{"admin", `{"kind":"admin","type":"t"}`, ClassUnsupported, "control topic"},
 		{"cancel without id", `{"kind":"cancel","type":"t"}`, ClassMalformed, "id: the field is missing"},
 		{"depth", `{"type":"t","input":` + nested(`{"a":`, "1", "}", MaxDepth) + `}`, ClassMalformed, "deeper than 64"},
@@ -117,8 +128,48 @@ func TestDecodeIntakeRefused(t *testing.T) {
 func TestDecodeControl(t *testing.T) {
 	got, err := DecodeControl(nil, []byte(`{"kind":"admin","type":"t","id":"o-1","action":"close","operator":"ann","reason":"paid by hand","expectRev":9}`), nil)
 	want := &Admin{Type: "t", ID: "o-1", Action: ActionClose, Operator: "ann", Reason: "paid by hand", ExpectRev: 9}
-	if err != nil || !cmp.Equal(got, want) {
+	if err != nil || !cmp.Equal(got, any(want)) {
 		t.Errorf("got %+v, %v", got, err)
+	}
+	for rest, want := range map[string]map[string]string{
+		`"action":"retry","path":"a"`:                                                        nil,
+		`"action":"retry-new-key","path":"lines[a]/pay"`:                                     nil,
+		`"action":"resolve","path":"a","args":{"effect":"none"}`:                             {"effect": "none"},
+		`"action":"resolve","path":"a","args":{"effect":"done","output":{"id":"x"}}`:         {"effect": "done", "output": `{"id":"x"}`},
+		`"action":"waive","path":"a"`:                                                        nil,
+		`"action":"skip","path":"a","args":{"output":{"id":7}}`:                              {"output": `{"id":7}`},
+		`"action":"compensate"`:                                                              nil,
+		`"action":"suspend"`:                                                                 nil,
+		`"action":"resume"`:                                                                  nil,
+		`"action":"extend","args":{"byMs":60000}`:                                            {"byMs": "60000"},
+		`"action":"extend","path":"a","args":{"byMs":"60000"}`:                               {"byMs": "60000"},
+		`"action":"signal","args":{"name":"decision/desk","payload":{"decision":"approve"}}`: {"name": "decision/desk", "payload": `{"decision":"approve"}`},
+		`"action":"signal","args":{"name":"n","signalId":"s","payload":[1,"x"]}`:             {"name": "n", "signalId": "s", "payload": `[1,"x"]`},
+	} {
+		got, err := DecodeControl([]byte("t/x"), []byte(`{"kind":"admin","type":"t","operator":"a","reason":"r",`+rest+`}`), nil)
+		if a, ok := got.(*Admin); err != nil || !ok || !cmp.Equal(a.Args, want) {
+			t.Errorf("%s: got %+v, %v", rest, got, err)
+		}
+	}
+	for rest, want := range map[string]string{
+		`"action":"retry"`:                                                   "path: the field is missing",
+		`"action":"close","path":"a"`:                                        "path: this action is about the whole instance",
+		`"action":"retry","path":"a","args":{"efect":"x"}`:                   "args.efect: not an argument",
+		`"action":"resolve","path":"a"`:                                      "args.effect: want done or none",
+		`"action":"resolve","path":"a","args":{"efect":"done"}`:              `Did you mean "effect"?`,
+		`"action":"resolve","path":"a","args":{"effect":"maybe"}`:            "args.effect: want done or none",
+		`"action":"resolve","path":"a","args":{"effect":"none","output":{}}`: "args.output: a step without effect",
+		`"action":"skip","path":"a","args":{"output":[1]}`:                   "args.output: want a JSON object",
+		`"action":"extend"`:                                                  "args.byMs: want a positive",
+		`"action":"extend","args":{"byMs":"1h"}`:                             "args.byMs: want a positive",
+		`"action":"signal"`:                                                  "args.name: the field is missing",
+		`"action":"suspend","args":[]`:                                       "args: want an object",
+		`"action":"skip","path":"a","args":{"output":{},"output":{}}`:        "args.output: the field occurs twice",
+		`"action":"migrate"`:                                                 "not supported",
+	} {
+		if _, err := DecodeControl([]byte("t/x"), []byte(`{"kind":"admin","type":"t","operator":"a","reason":"r",`+rest+`}`), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", rest, err, want)
+		}
 	}
 	for value, want := range map[string]string{
 		`{"type":"t","id":"x"}`:                                                                             `kind: want "admin"`,
@@ -132,6 +183,19 @@ func TestDecodeControl(t *testing.T) {
 	} {
 		if _, err := DecodeControl(nil, []byte(value), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", value, err)
+		}
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for s, want := range map[string]int64{"1ms": 1, "90s": 90_000, "15m": 900_000, "2h": 7_200_000, "7d": 7 * day, "1d2h3m4s5ms": day + 2*hour + 3*60_000 + 4_005} {
+		if got, ok := parseDuration(s); !ok || got != want {
+			t.Errorf("%s: got %d, %t", s, got, ok)
+		}
+	}
+	for _, s := range []string{"", "5", "s", "-1s", "1.5h", "0s", "1 h", "99999999999999999999d", "9007199254740993d", "1w"} {
+		if got, ok := parseDuration(s); ok {
+			t.Errorf("%q accepted as %d", s, got)
 		}
 	}
 }
@@ -151,6 +215,7 @@ func TestSplitWorkflowID(t *testing.T) {
 func FuzzDecodeIntake(f *testing.F) {
 	f.Add([]byte("k"), []byte(`{"type":"t","id":"o-1","input":{"a":[1,"\u00e9",null]},"tags":{"a":"b"}}`))
 	f.Add([]byte(nil), []byte(`{"kind":"cancel","type":"t","id":"x"}`))
+	f.Add([]byte(nil), []byte(`{"kind":"signal","type":"t","id":"x","name":"n","signalId":"s","payload":{"a":[1]},"ttl":"7d","actor":"ann"}`))
 	for _, b := range sampleAvro() {
 		f.Add([]byte(nil), b)
 	}
@@ -172,6 +237,9 @@ func FuzzDecodeIntake(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v of %+v", err, got)
 		}
+		if s, ok := again.(*Signal); ok && !cmp.Equal(s, got, cmpopts.IgnoreFields(Signal{}, "IDFromKey"), cmpopts.EquateEmpty()) {
+			t.Fatalf("got %+v, want %+v", again, got)
+		}
 		if s, ok := again.(*Start); ok && s.WorkflowID() != got.(*Start).WorkflowID() {
 			t.Fatalf("got %+v, want %+v", again, got)
 		}
@@ -179,7 +247,9 @@ func FuzzDecodeIntake(f *testing.F) {
 }
 
 func FuzzDecodeControl(f *testing.F) {
-	f.Add([]byte("k"), []byte(`{"kind":"admin","type":"t","id":"o-1","action":"close","operator":"ann","reason":"r","args":{"a":"b"}}`))
+	f.Add([]byte("k"), []byte(`{"kind":"admin","type":"t","id":"o-1","action":"close","operator":"ann","reason":"r"}`))
+	f.Add([]byte("k"), []byte(`{"kind":"admin","type":"t","id":"o-1","action":"resolve","path":"a","operator":"ann","reason":"r","args":{"effect":"done","output":{"a":1}}}`))
+	f.Add([]byte("k"), []byte(`{"kind":"admin","type":"t","id":"o-1","action":"signal","operator":"ann","reason":"r","args":{"name":"n","payload":[1]}}`))
 	for _, b := range sampleAvro() {
 		f.Add([]byte(nil), b)
 	}
@@ -192,8 +262,9 @@ func FuzzDecodeControl(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := DecodeControl(key, b, nil); err != nil {
-			t.Fatalf("%v of %+v", err, got)
+		again, err := DecodeControl(key, b, nil)
+		if err != nil || !cmp.Equal(again, got, cmpopts.IgnoreFields(Admin{}, "IDFromKey"), cmpopts.EquateEmpty()) {
+			t.Fatalf("%v: got %+v, want %+v", err, again, got)
 		}
 	})
 }

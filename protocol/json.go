@@ -429,6 +429,94 @@ func (r *memberReader) time(name string) int64 {
 	return 0
 }
 
+// duration reads a text such as "90s", "15m" or "7d" as ms.
+func (r *memberReader) duration(name string) int64 {
+	s := r.text(name, 32)
+	if s == "" {
+		return 0
+	}
+	ms, ok := parseDuration(s)
+	if !ok {
+		r.fail(malformed(name, `want a duration such as "90s", "15m", "2h" or "7d"`))
+		return 0
+	}
+	return ms
+}
+
+// parseDuration reads one or more numbers with a unit: ms, s, m, h or d.
+func parseDuration(s string) (ms int64, ok bool) {
+	for len(s) > 0 {
+		n := 0
+		for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+			n++
+		}
+		count, fits := parseDecimal(s[:n])
+		if s = s[n:]; !fits || count > MaxTime {
+			return 0, false
+		}
+		var unit int64
+		switch {
+		case strings.HasPrefix(s, "ms"):
+			unit, s = 1, s[2:]
+		case strings.HasPrefix(s, "s"):
+			unit, s = 1000, s[1:]
+		case strings.HasPrefix(s, "m"):
+			unit, s = 60*1000, s[1:]
+		case strings.HasPrefix(s, "h"):
+			unit, s = hour, s[1:]
+		case strings.HasPrefix(s, "d"):
+			unit, s = day, s[1:]
+		default:
+			return 0, false
+		}
+		if count > (MaxTime-ms)/unit {
+			return 0, false
+		}
+		ms += count * unit
+	}
+	return ms, ms > 0
+}
+
+// args reads the arguments of an operator action: texts, but output and payload may be any JSON value.
+func (r *memberReader) args(name string, max int) map[string]string {
+	raw := r.raw(name)
+	if raw == nil {
+		return nil
+	}
+	if raw[0] != '{' {
+		r.fail(malformed(name, "want an object"))
+		return nil
+	}
+	s := scanner{b: raw}
+	args := map[string]string{}
+	s.object(1, func(quoted, raw []byte) bool {
+		k, ok := unquote(quoted)
+		if !ok {
+			r.fail(malformed(name, "a name that is not text"))
+			return false
+		}
+		var v string
+		if k == ArgOutput || k == ArgPayload {
+			v = string(raw)
+		} else if v, ok = unquote(raw); !ok {
+			if _, number := parseDecimal(string(raw)); !number {
+				r.fail(malformed(name+"."+cut(k, maxCutInErrorBytes), "want a string"))
+				return false
+			}
+			v = string(raw)
+		}
+		switch _, twice := args[k]; {
+		case twice:
+			r.fail(malformed(name+"."+cut(k, maxCutInErrorBytes), "the field occurs twice"))
+		case len(args) == max:
+			r.fail(tooLarge(name, "more than "+strconv.Itoa(max)+" entries"))
+		}
+		args[k] = v
+		return r.err == nil
+	})
+	return args
+}
+
 func (r *memberReader) texts(name string, max int) map[string]string {
 	raw := r.raw(name)
 	if raw == nil {

@@ -18,6 +18,9 @@ const (
 	MaxTags            = 32              // tags of one start
 	MaxTagBytes        = 256             // bytes of one tag's name, and of its value
 	MaxArgs            = 32              // arguments of one admin record
+	MaxSignalName      = MaxPath + 16    // bytes of a signal's name
+	MaxSignalBytes     = 64 << 10        // bytes of a signal's payload, and of the output that an operator gives a step
+	MaxSignalTTL       = 30 * day        // ms that a signal may wait
 	MaxTopic           = 249             // bytes of a topic name: Kafka's own limit
 	MaxNamespace       = 100             // bytes of a namespace
 	MaxAvroBlockCount  = 1 << 16         // items of one Avro array or map block

@@ -25,6 +25,7 @@ type Parent struct {
 	WorkflowID string
 	Run        uint32
 	Path       string
+	Reversible bool // the parent may undo it after it completed
 }
 
 // Source is the place of a record.
@@ -34,16 +35,17 @@ type Source struct {
 	Offset    int64
 }
 
-// Signal is a message to a running instance.
+// Signal is a message to an instance.
 type Signal struct {
 	Type, ID    string
+	IDFromKey   bool
 	Name        string
 	SignalID    string
-	Payload     []byte
-	ContentType string
-	Actor       string
-	TTL         int64 // ms; 0 = the default
-	IssuedAt    int64 // ms; 0 = the record's timestamp
+	Payload     []byte // JSON; nil = null
+	ContentType string // empty or JSON
+	Actor       string // who sends it, as far as the producer says
+	TTL         int64  // ms that it waits for a start, or to be consumed; 0 = it needs an instance
+	IssuedAt    int64  // ms; 0 = the record's timestamp
 }
 
 // WorkflowID returns <type>/<id>.
@@ -83,6 +85,16 @@ const (
 var actions = []Action{ActionRetry, ActionRetryNewKey, ActionResolve, ActionWaive, ActionSkip, ActionCompensate,
 	ActionClose, ActionSuspend, ActionResume, ActionExtend, ActionMigrate, ActionSignal}
 
+// Names of the arguments of operator actions.
+const (
+	ArgEffect   = "effect"   // resolve: done or none
+	ArgOutput   = "output"   // resolve done, skip: JSON object
+	ArgBy       = "byMs"     // extend: ms
+	ArgName     = "name"     // signal
+	ArgSignalID = "signalId" // signal
+	ArgPayload  = "payload"  // signal: JSON
+)
+
 // Admin is one operator action.
 type Admin struct {
 	Type, ID  string
@@ -99,6 +111,53 @@ type Admin struct {
 
 // WorkflowID returns <type>/<id>.
 func (a *Admin) WorkflowID() string { return workflowID(a.Type, a.ID) }
+
+// End is how a child ended.
+type End string
+
+const (
+	EndRejected    End = "rejected" // it never began
+	EndCompleted   End = "completed"
+	EndCompensated End = "compensated"
+	EndClosed      End = "closed"
+)
+
+var ends = []End{EndRejected, EndCompleted, EndCompensated, EndClosed}
+
+// ChildDone tells the step of a parent how its child ended. Type and ID are those of the parent.
+type ChildDone struct {
+	Type, ID string
+	Run      uint32 // of the parent
+	Path     string // step of the parent
+	Child    string // workflow ID
+	End      End
+	Code     string
+	Message  string
+	Output   []byte // JSON object; nil = none
+}
+
+// WorkflowID returns <type>/<id> of the parent.
+func (d *ChildDone) WorkflowID() string { return workflowID(d.Type, d.ID) }
+
+// Kin is what a parent says to a child: Type and ID are those of the child.
+type Kin struct {
+	Type, ID string
+	Parent   string // workflow ID
+	Run      uint32 // of the parent
+	Path     string // step of the parent
+}
+
+// Reverse asks a completed reversible child to compensate.
+type Reverse Kin
+
+// WorkflowID returns <type>/<id> of the child.
+func (r *Reverse) WorkflowID() string { return workflowID(r.Type, r.ID) }
+
+// ParentClosed lets go of a reversible child.
+type ParentClosed Kin
+
+// WorkflowID returns <type>/<id> of the child.
+func (r *ParentClosed) WorkflowID() string { return workflowID(r.Type, r.ID) }
 
 func workflowID(typ, id string) string {
 	if id == "" {

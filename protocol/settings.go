@@ -47,9 +47,9 @@ func (t Topics) Plan(partitions, tasks int32, replication int16) []TopicPlan {
 		{t.State, "changelog of the instances; its partition count is the number of tasks", tasks, replication, changelog(replication)},
 		{t.DLQ, "records that were set aside, as they came, with the reason in headers", 1, replication, log(replication, 30*day)},
 		{t.Lifecycle, "facts about instances, in order per workflow ID", partitions, replication, log(replication, 30*day)},
-		{t.Control, "operator actions; only operators may write", partitions, replication, log(replication, 7*day)},
+		{t.Control, "operator actions, and what instances tell one another; only operators may write", partitions, replication, log(replication, 7*day)},
 		{t.Replies, "answers of participants", partitions, replication, log(replication, 7*day)},
-		{t.Intake, "starts and cancels", partitions, replication, log(replication, 7*day)},
+		{t.Intake, "starts, signals and cancels", partitions, replication, log(replication, 7*day)},
 	}
 }
 
@@ -57,6 +57,12 @@ func (t Topics) Plan(partitions, tasks int32, replication int16) []TopicPlan {
 // long a command can wait for the participant.
 func CommandTopicPlan(topic string, partitions int32, replication int16) TopicPlan {
 	return TopicPlan{topic, "commands to one participant", partitions, replication, log(replication, 7*day)}
+}
+
+// EventTopicPlan returns how a topic for the domain events of sagas should be when it is missing. It
+// is the readers' as much as ours.
+func EventTopicPlan(topic string, partitions int32, replication int16) TopicPlan {
+	return TopicPlan{topic, "domain events of sagas", partitions, replication, log(replication, 7*day)}
 }
 
 // ChangelogPlan returns how a changelog topic should be, e.g. that of a participant's inbox.

@@ -9,7 +9,7 @@ import (
 type Topics struct {
 	Intake    string // starts, signals, cancels
 	Replies   string // replies of participants
-	Control   string // admin records; operators only
+	Control   string // operator actions, and what instances tell one another; operators and the orchestrator only
 	Lifecycle string // facts about instances
 	State     string // compacted changelog; its partitions are the tasks
 	Defs      string // compacted definitions
