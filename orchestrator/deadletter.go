@@ -50,14 +50,18 @@ func (p *processor) startRecord(s *sagas.Start) *topology.Record {
 	_, id := sagas.SplitWorkflowID(s.WorkflowID)
 	value, err := protocol.AppendAvro(nil, &protocol.Start{
 		Type: s.Type, ID: id, Version: s.Version, StartID: s.StartID, Input: s.Input, ReplyTo: s.ReplyTo,
-		Tags: s.Tags, IssuedAt: int64(s.IssuedAt), Trace: s.Trace,
+		Tags: s.Tags, IssuedAt: int64(s.IssuedAt), Trace: s.Trace, Parent: parentRecord(s.Parent),
 	})
 	if err != nil {
 		p.cfg.Logger.Error("waiting start cannot be written anew", "workflow_id", s.WorkflowID, "err", err)
 		return nil
 	}
 	key := []byte(s.WorkflowID)
-	return &topology.Record{Topic: p.topics.Intake, Partition: protocol.Partition(key, p.partitions), Key: key, Value: value,
+	topic := p.topics.Intake
+	if s.Parent != nil {
+		topic = p.topics.Control
+	}
+	return &topology.Record{Topic: topic, Partition: protocol.Partition(key, p.partitions), Key: key, Value: value,
 		Timestamp: time.UnixMilli(int64(s.IssuedAt)), Headers: []topology.Header{contentAvro}}
 }
 
@@ -69,6 +73,8 @@ func faultOfPoison(err error) fault {
 		return fault{stageRoute, classMisrouted, err.Error()}
 	case errors.Is(err, topology.ErrTooLarge), errors.Is(err, errInstanceTooLarge):
 		return fault{stageStage, classTooLarge, err.Error()}
+	case errors.Is(err, errAboveLevel):
+		return fault{stageStage, classLevel, err.Error()}
 	case errors.Is(err, topology.ErrUndeliverable):
 		return fault{stageStage, classUndeliverable, err.Error()}
 	case errors.Is(err, topology.ErrPanic):

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"errors"
+	"fmt"
 	"unicode/utf8"
 
 	"github.com/amendsio/amends/protocol"
@@ -23,6 +24,7 @@ const (
 	classMisrouted     = "MISROUTED"     // forwarded once and still on the wrong partition
 	classNoID          = "NO_ID"         // neither the value nor the definition gives an id
 	classTooLarge      = "TOO_LARGE"     // the instance or its outputs would not fit into a record
+	classLevel         = "FEATURE_LEVEL" // the namespace's feature level does not allow it yet
 	classUndeliverable = "UNDELIVERABLE" // Kafka refuses an output, e.g. because its topic is missing
 	classPanic         = "PANIC"         // a fault of ours
 	classFailed        = "FAILED"        // anything else
@@ -82,13 +84,53 @@ func (p *processor) decodeIntake(rec *topology.Record) *input {
 		return &input{wid: m.WorkflowID(), event: sagas.Cancel{
 			WorkflowID: m.WorkflowID(), RequestID: m.RequestID, Reason: m.Reason, Actor: m.Actor, VoidTTL: m.VoidTTL,
 		}}
+	case *protocol.Signal:
+		return p.signal(m, rec)
 	}
 	return faulty(protocol.ClassUnsupported, "this kind of record is not taken here yet")
 }
 
+func (p *processor) signal(m *protocol.Signal, rec *topology.Record) *input {
+	wid := m.WorkflowID()
+	if in := p.needs(levelFull, wid, "signals"); in != nil {
+		return in
+	}
+	payload, err := canonicalOrNil(m.Payload)
+	if err != nil {
+		in := faulty(protocol.ClassMalformed, "payload: "+err.Error())
+		in.wid = wid
+		return in
+	}
+	issued := m.IssuedAt
+	if issued == 0 {
+		issued = rec.Timestamp.UnixMilli()
+	}
+	return &input{wid: wid, event: sagas.Signal{
+		WorkflowID: wid, Name: m.Name, ID: m.SignalID, Actor: m.Actor, Payload: payload, IssuedAt: sagas.Time(issued), TTL: m.TTL,
+	}}
+}
+
+func canonicalOrNil(b []byte) ([]byte, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	return sagas.CanonicalJSON(b)
+}
+
+// needs refuses what the namespace's feature level does not allow yet: a process of the release before
+// could not read the state that comes of it.
+func (p *processor) needs(level uint32, wid, what string) *input {
+	if have := p.definitions.current.Load().Level(); have < level {
+		in := faulty(classLevel, fmt.Sprintf("%s: the namespace is at feature level %d, and this needs %d. Raise it with amends level finalize", what, have, level))
+		in.wid = wid
+		return in
+	}
+	return nil
+}
+
 func (p *processor) start(m *protocol.Start, rec *topology.Record) *input {
-	if m.Parent != nil || m.NotBefore > 0 {
-		return faulty(protocol.ClassUnsupported, "starts with a parent or notBefore are not taken yet")
+	if m.NotBefore > 0 {
+		return faulty(protocol.ClassUnsupported, "starts with notBefore are not taken yet")
 	}
 	if ownTopic(p.cfg.Namespace, m.ReplyTo) {
 		// Whoever may start a saga must not be able to write to the state topic through it.
@@ -125,29 +167,77 @@ func (p *processor) start(m *protocol.Start, rec *topology.Record) *input {
 		issued = rec.Timestamp.UnixMilli()
 	}
 	wid := m.Type + "/" + id
-	return &input{wid: wid, version: m.Version, event: sagas.Start{
+	start := sagas.Start{
 		WorkflowID: wid, Type: m.Type, StartID: m.StartID, Input: body, IssuedAt: sagas.Time(issued),
 		ReplyTo: m.ReplyTo, Tags: m.Tags, Trace: m.Trace,
-	}}
+	}
+	if m.Parent != nil {
+		start.Parent = &sagas.Parent{WorkflowID: m.Parent.WorkflowID, Run: m.Parent.Run, Path: m.Parent.Path, Reversible: m.Parent.Reversible}
+	}
+	return &input{wid: wid, version: m.Version, event: start}
 }
 
 func (p *processor) decodeControl(rec *topology.Record) *input {
 	if rec.Value == nil {
 		return faulty(classTombstone, "a record of this topic needs a value")
 	}
-	m, err := protocol.DecodeControl(rec.Key, rec.Value, p.headers)
+	msg, err := protocol.DecodeControl(rec.Key, rec.Value, p.headers)
 	if err != nil {
 		return faultOf(err)
 	}
+	switch m := msg.(type) {
+	case *protocol.Admin:
+		return p.admin(m)
+	case *protocol.Start:
+		return p.start(m, rec)
+	case *protocol.Cancel:
+		return &input{wid: m.WorkflowID(), event: sagas.Cancel{
+			WorkflowID: m.WorkflowID(), RequestID: m.RequestID, Reason: m.Reason, Actor: m.Actor, VoidTTL: m.VoidTTL,
+		}}
+	case *protocol.ChildDone:
+		output, err := canonicalOrNil(m.Output)
+		if err != nil {
+			return faulty(protocol.ClassMalformed, "output: "+err.Error())
+		}
+		return &input{wid: m.WorkflowID(), event: sagas.ChildDone{
+			Run: m.Run, Path: m.Path, Child: m.Child, Phase: phaseOfEnd[m.End], Code: m.Code, Message: m.Message, Output: output,
+		}}
+	case *protocol.Reverse:
+		return &input{wid: m.WorkflowID(), event: sagas.Reverse{Parent: m.Parent, Run: m.Run, Path: m.Path}}
+	case *protocol.ParentClosed:
+		return &input{wid: m.WorkflowID(), event: sagas.ParentClosed{Parent: m.Parent, Run: m.Run, Path: m.Path}}
+	}
+	return faulty(protocol.ClassUnsupported, "this kind of record is not taken here yet")
+}
+
+// phaseOfEnd is the phase in which a child ended; a start that was rejected has none.
+var phaseOfEnd = map[protocol.End]sagas.Phase{
+	protocol.EndCompleted: sagas.Completed, protocol.EndCompensated: sagas.Compensated, protocol.EndClosed: sagas.Closed,
+}
+
+func (p *processor) admin(m *protocol.Admin) *input {
+	wid := m.WorkflowID()
 	if m.Action != protocol.ActionClose {
-		in := faulty(protocol.ClassUnsupported, "this action is not taken yet: "+string(m.Action))
-		in.wid = m.WorkflowID()
+		if in := p.needs(levelFull, wid, "the action "+string(m.Action)); in != nil {
+			return in
+		}
+	}
+	a := sagas.Admin{
+		Action: sagas.AdminAction(m.Action), Path: m.Path, RequestID: m.RequestID, Operator: m.Operator,
+		Reason: m.Reason, ExpectRev: m.ExpectRev, Effect: sagas.Certainty(m.Args[protocol.ArgEffect]), By: m.By(),
+	}
+	var err error
+	if a.Output, err = canonicalOrNil([]byte(m.Args[protocol.ArgOutput])); err == nil && m.Action == protocol.ActionSignal {
+		// The operator is the actor: a front end that lets people decide sends their names.
+		a.Signal = &sagas.Signal{WorkflowID: wid, Name: m.Args[protocol.ArgName], ID: m.Args[protocol.ArgSignalID], Actor: m.Operator}
+		a.Signal.Payload, err = canonicalOrNil([]byte(m.Args[protocol.ArgPayload]))
+	}
+	if err != nil {
+		in := faulty(protocol.ClassMalformed, "args: "+err.Error())
+		in.wid = wid
 		return in
 	}
-	return &input{wid: m.WorkflowID(), event: sagas.Admin{
-		Action: sagas.AdminAction(m.Action), Path: m.Path, RequestID: m.RequestID, Operator: m.Operator,
-		Reason: m.Reason, ExpectRev: m.ExpectRev,
-	}}
+	return &input{wid: wid, event: a}
 }
 
 // decodeReply reads an answer of a participant. A readable token is enough to tell the machine that

@@ -47,6 +47,7 @@ type loaded struct {
 type catalog struct {
 	versions map[definitionRef]*loaded
 	active   map[string]uint32
+	level    uint32 // feature level as published; 0 = never
 }
 
 // plan finds the plan of a pinned version, nil when this process cannot use it. The digest must
@@ -103,6 +104,13 @@ func (d *definitions) load(ctx context.Context, cl *kgo.Client) error {
 	return readTo(ctx, cl, end, func(recs []*kgo.Record) { d.absorb(ctx, recs) })
 }
 
+// raise takes a level that was just published and not read back yet. Only before tail.
+func (d *definitions) raise(level uint32) {
+	next := *d.current.Load()
+	next.level = max(next.level, level)
+	d.current.Store(&next)
+}
+
 // tail follows the topic until ctx ends.
 func (d *definitions) tail(ctx context.Context, cl *kgo.Client) {
 	const recheck = 10 * time.Second
@@ -127,10 +135,19 @@ func (d *definitions) tail(ctx context.Context, cl *kgo.Client) {
 // absorb takes records in and replaces the catalog once.
 func (d *definitions) absorb(ctx context.Context, recs []*kgo.Record) {
 	old := d.current.Load()
-	next := &catalog{versions: maps.Clone(old.versions), active: maps.Clone(old.active)}
+	next := &catalog{versions: maps.Clone(old.versions), active: maps.Clone(old.active), level: old.level}
 	news := false
 	for _, rec := range recs {
 		if rec.Attrs.IsControl() {
+			continue
+		}
+		if string(rec.Key) == levelKey {
+			if n, err := strconv.ParseUint(string(rec.Value), 10, 32); err == nil {
+				next.level, news = uint32(n), true
+				if err := checkLevel(next.level); err != nil {
+					d.log.Error("the feature level was raised above what this process supports", "level", n, "err", err)
+				}
+			}
 			continue
 		}
 		typ, version, ok := splitDefinitionKey(string(rec.Key))
@@ -184,8 +201,17 @@ func (d *definitions) admit(ctx context.Context, next *catalog) (news bool) {
 		return false
 	}
 	var faults map[*sagas.Plan]error
+	plans := slices.Collect(maps.Values(d.waiting))
 	if d.usable != nil {
-		faults = d.usable(ctx, slices.Collect(maps.Values(d.waiting)))
+		faults = d.usable(ctx, plans)
+	}
+	for _, p := range plans {
+		if err := aboveLevel(next.Level(), []*sagas.Plan{p}); err != nil {
+			if faults == nil {
+				faults = map[*sagas.Plan]error{}
+			}
+			faults[p] = err
+		}
 	}
 	for ref, plan := range d.waiting {
 		l := *next.versions[ref]

@@ -11,8 +11,8 @@ const (
 	attrStatusPrefix = "s/"
 )
 
-var phaseAttrs = func() (attrs [sagas.Marker + 1][2][]string) {
-	for ph := sagas.Running; ph <= sagas.Marker; ph++ {
+var phaseAttrs = func() (attrs [sagas.Mailbox + 1][2][]string) {
+	for ph := sagas.Running; ph <= sagas.Mailbox; ph++ {
 		attrs[ph] = [2][]string{{attrStatus(ph)}, {attrAttention, attrStatus(ph)}}
 	}
 	return attrs
@@ -24,7 +24,7 @@ func attrStatus(ph sagas.Phase) string { return attrStatusPrefix + ph.String() }
 // record and allocates nothing per call but what Summarise does.
 func index(_, value []byte) statestore.Entry {
 	s, err := sagas.Summarise(value)
-	if err != nil || s.Phase == 0 || s.Phase > sagas.Marker {
+	if err != nil || s.Phase == 0 || s.Phase > sagas.Mailbox {
 		return statestore.Entry{}
 	}
 	attention := 0

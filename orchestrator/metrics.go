@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,12 @@ type metrics struct {
 	attempts     *prometheus.CounterVec   // saga, step, outcome
 	stepDuration *prometheus.HistogramVec // saga, step
 	undos        *prometheus.CounterVec   // saga, outcome
-	attention    *prometheus.CounterVec   // saga
+	attention    *prometheus.CounterVec   // saga, reason
+	signals      *prometheus.CounterVec   // saga, outcome
+	children     *prometheus.CounterVec   // saga, outcome
+	events       *prometheus.CounterVec   // saga
+	decisions    *prometheus.CounterVec   // saga, outcome
+	actions      *prometheus.CounterVec   // saga, action
 
 	ignored     *prometheus.CounterVec // reason
 	deadLetters *prometheus.CounterVec // reason
@@ -78,7 +84,12 @@ func newMetrics() *metrics {
 	m.attempts = counter("step_attempts_total", "Answers of participants to do commands, by outcome.", "saga", "step", "outcome")
 	m.stepDuration = histogram("step_duration_seconds", "Time from the first do command of a step to its success.", longBuckets, "saga", "step")
 	m.undos = counter("undo_total", "Answers of participants to undo commands, by outcome.", "saga", "outcome")
-	m.attention = counter("instances_attention_total", "Times that an instance began to need a person.", "saga")
+	m.attention = counter("instances_attention_total", "Times that an instance began to need a person, by reason.", "saga", "reason")
+	m.signals = counter("signals_total", "Signals by what became of them: taken, used or dropped.", "saga", "outcome")
+	m.children = counter("children_total", "Child instances that were started, and that ended.", "saga", "outcome")
+	m.events = counter("domain_events_total", "Domain events published.", "saga")
+	m.decisions = counter("decisions_total", "Decisions of people: opened, reminded, decided.", "saga", "outcome")
+	m.actions = counter("operator_actions_total", "Actions of operators that were taken.", "saga", "action")
 	m.ignored = counter("records_ignored_total", "Records without effect, by reason.", "reason")
 	m.deadLetters = counter("dead_letters_total", "Records that were set aside, by reason.", "reason")
 	m.records = counter("records_total", "Input records taken.").WithLabelValues()
@@ -199,8 +210,30 @@ func (t *tally) clear() {
 func (t *tally) deadLetter(class string) { t.count(t.m.deadLetters.WithLabelValues(class)) }
 func (t *tally) ignored(reason string)   { t.count(t.m.ignored.WithLabelValues(reason)) }
 
+// stepOf is the id of a step in its definition. A path holds keys of items and numbers of rounds, of
+// which there is no end.
+func stepOf(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// knownType is the saga of a fact, "" before the instance has a definition: its type is then whatever
+// a producer wrote.
+func knownType(e *sagas.Lifecycle) string {
+	if e.Version == 0 {
+		return ""
+	}
+	return e.Type
+}
+
+func detailOf(e *sagas.Lifecycle, key string) string {
+	for i := range e.Detail {
+		if e.Detail[i].Key == key {
+			return e.Detail[i].Value
+		}
+	}
+	return ""
+}
+
 func (t *tally) command(c *sagas.Command) {
-	t.count(t.m.commands.WithLabelValues(c.Type, c.Path, c.Op.String()))
+	t.count(t.m.commands.WithLabelValues(c.Type, stepOf(c.Path), c.Op.String()))
 }
 
 // reply counts an answer. Paths and outcomes come from outside: only those that the instance has
@@ -211,7 +244,7 @@ func (t *tally) reply(r *sagas.Reply, before *sagas.Instance) {
 	}
 	switch r.Op {
 	case sagas.OpDo:
-		t.count(t.m.attempts.WithLabelValues(before.Type, r.Path, string(r.Outcome)))
+		t.count(t.m.attempts.WithLabelValues(before.Type, stepOf(r.Path), string(r.Outcome)))
 	case sagas.OpUndo:
 		t.count(t.m.undos.WithLabelValues(before.Type, string(r.Outcome)))
 	}
@@ -227,13 +260,33 @@ func (t *tally) lifecycle(e *sagas.Lifecycle, before *sagas.Instance) {
 			t.observe(t.m.duration.WithLabelValues(e.Type, string(e.Kind)), int64(e.At-before.StartedAt))
 		}
 	case sagas.KindAttention:
-		t.count(t.m.attention.WithLabelValues(e.Type))
+		t.count(t.m.attention.WithLabelValues(e.Type, detailOf(e, "reason")))
+	case sagas.KindSignalled:
+		t.count(t.m.signals.WithLabelValues(knownType(e), "taken"))
+	case sagas.KindSignalUsed:
+		t.count(t.m.signals.WithLabelValues(knownType(e), "used"))
+	case sagas.KindSignalDropped:
+		t.count(t.m.signals.WithLabelValues(knownType(e), "dropped"))
+	case sagas.KindChildStarted:
+		t.count(t.m.children.WithLabelValues(e.Type, "started"))
+	case sagas.KindChildEnded:
+		t.count(t.m.children.WithLabelValues(e.Type, "ended"))
+	case sagas.KindEmitted:
+		t.count(t.m.events.WithLabelValues(e.Type))
+	case sagas.KindTaskOpened:
+		t.count(t.m.decisions.WithLabelValues(e.Type, "opened"))
+	case sagas.KindTaskReminded:
+		t.count(t.m.decisions.WithLabelValues(e.Type, "reminded"))
+	case sagas.KindTaskDecided:
+		t.count(t.m.decisions.WithLabelValues(e.Type, "decided"))
+	case sagas.KindOperator:
+		t.count(t.m.actions.WithLabelValues(e.Type, detailOf(e, "action")))
 	case sagas.KindStepDone:
 		if before == nil {
 			return
 		}
 		if i := before.StepIndex(e.Path); i >= 0 && before.Steps[i].FirstSent > 0 {
-			t.observe(t.m.stepDuration.WithLabelValues(e.Type, e.Path), int64(e.At-before.Steps[i].FirstSent))
+			t.observe(t.m.stepDuration.WithLabelValues(e.Type, stepOf(e.Path)), int64(e.At-before.Steps[i].FirstSent))
 		}
 	}
 }

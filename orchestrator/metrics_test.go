@@ -29,7 +29,8 @@ func TestMetricNames(t *testing.T) {
 	for _, op := range []sagas.Op{sagas.OpDo, sagas.OpUndo} {
 		counts.reply(&sagas.Reply{Address: sagas.Address{Path: "p", Op: op}, Outcome: sagas.OutcomeOK}, inst)
 	}
-	for _, k := range []sagas.Kind{sagas.KindStarted, sagas.KindCompleted, sagas.KindAttention, sagas.KindStepDone} {
+	for _, k := range []sagas.Kind{sagas.KindStarted, sagas.KindCompleted, sagas.KindAttention, sagas.KindStepDone, sagas.KindSignalled,
+		sagas.KindChildStarted, sagas.KindEmitted, sagas.KindTaskOpened, sagas.KindOperator} {
 		counts.lifecycle(&sagas.Lifecycle{Type: "s", Path: "p", Kind: k, At: 2}, inst)
 	}
 	h := m.hooks(o.tally)
@@ -89,6 +90,15 @@ func TestForeignLabels(t *testing.T) {
 	counts.commit()
 	if n := valueOf(t, m.registry, "amends_step_attempts_total"); n != 0 {
 		t.Errorf("counted %v, want none", n)
+	}
+}
+
+// TestStepLabels: keys of items and numbers of rounds are no labels.
+func TestStepLabels(t *testing.T) {
+	for path, want := range map[string]string{"auth": "auth", "lines[sku-9]/reserve": "reserve", "a[1]/b[x@y.z:1]/c": "c"} {
+		if got := stepOf(path); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
 	}
 }
 

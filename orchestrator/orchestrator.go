@@ -23,6 +23,7 @@ type Orchestrator struct {
 	topics      protocol.Topics
 	metrics     *metrics
 	definitions *definitions
+	announcer   *announcer
 	layout      layout // set before worker
 	worker      atomic.Pointer[topology.Worker]
 
@@ -44,6 +45,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	}
 	o := &Orchestrator{cfg: cfg, topics: topics, metrics: newMetrics()}
 	o.definitions = newDefinitions(cfg.Namespace, topics.Defs, cfg.Logger)
+	o.announcer = newAnnouncer(cfg, topics.Members)
 	o.mu.tallies = map[int32]*tally{}
 	o.metrics.registry.MustRegister(&storeCollector{o: o})
 	return o, nil
@@ -71,6 +73,15 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	if err := o.definitions.load(ctx, cl); err != nil {
 		return err
 	}
+	if known := o.definitions.current.Load(); known.level == 0 && len(known.versions) == 0 {
+		level, err := beginLevel(ctx, o.cfg)
+		if err != nil {
+			return err
+		}
+		o.definitions.raise(level)
+	} else if err := checkLevel(known.level); err != nil {
+		return err
+	}
 	w, err := topology.New(o.topologyConfig())
 	if err != nil {
 		return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "runtime", Err: err}
@@ -80,12 +91,14 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 			w.Wake(task)
 		}
 	}
+	o.announcer.worker = w
 	o.worker.Store(w)
 	o.cfg.Logger.Info("running", "namespace", o.cfg.Namespace, "partitions", o.layout.partitions, "tasks", o.layout.tasks, "version", Version)
 
 	tailCtx, stopTail := context.WithCancel(ctx)
 	var tail sync.WaitGroup
 	tail.Go(func() { o.definitions.tail(tailCtx, cl) })
+	tail.Go(func() { o.announcer.run(tailCtx) })
 	err = w.Run(ctx)
 	stopTail()
 	tail.Wait()
@@ -115,7 +128,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		Timing:     o.cfg.Timing,
 		Clock:      o.cfg.Clock,
 		Logger:     o.cfg.Logger,
-		Hooks:      topology.Tee(o.metrics.hooks(o.tally), o.cfg.Hooks),
+		Hooks:      topology.Tee(o.metrics.hooks(o.tally), topology.Hooks{Rebalance: o.announcer.rebalanced}, o.cfg.Hooks),
 		Failpoint:  o.cfg.Failpoint,
 	}
 }
@@ -148,7 +161,11 @@ func (o *Orchestrator) tally(task int32) *tally {
 func (o *Orchestrator) usable(ctx context.Context, adm *kadm.Client, plans []*sagas.Plan) map[*sagas.Plan]error {
 	faults := map[*sagas.Plan]error{}
 	for _, p := range plans {
-		if err := ensureCommands(ctx, adm, o.cfg, commandTopics(p), o.layout.partitions); err != nil {
+		err := ensureCommands(ctx, adm, o.cfg, commandTopics(p), o.layout.partitions)
+		if err == nil {
+			err = ensureEvents(ctx, adm, o.cfg, allEventTopics([]*sagas.Plan{p}), o.layout.partitions)
+		}
+		if err != nil {
 			faults[p] = err
 		}
 	}

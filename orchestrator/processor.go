@@ -14,6 +14,7 @@ import (
 var (
 	errInstanceTooLarge   = errors.New("the instance would be larger than 900 KiB")
 	errInstanceUnreadable = errors.New("the stored instance cannot be read")
+	errAboveLevel         = errors.New("the instance would need a higher feature level than the namespace has")
 )
 
 // processor runs the sagas of one task. It is used by one goroutine; what it shares with other tasks
@@ -87,14 +88,16 @@ func (p *processor) load(c *topology.Cycle, wid string) (*sagas.Instance, error)
 	return inst, nil
 }
 
-// plan finds the plan that the event is for. A run keeps the version it was started with; a start
-// takes the one it asks for, else the active one; a parked instance takes what it waits for.
+// plan finds the plan that the event is for. A run keeps the version it was started with, also when
+// it continues; a start takes the one it asks for, else the active one, and so does one that may reuse
+// the workflow ID of a run that has ended; a parked instance takes what it waits for.
 func (p *processor) plan(inst *sagas.Instance, ev sagas.Event, version uint32) (*sagas.Plan, sagas.Event) {
 	known := p.definitions.current.Load()
-	if inst != nil && len(inst.Steps) > 0 {
+	start, isStart := ev.(sagas.Start)
+	if inst != nil && len(inst.Steps) > 0 && !(isStart && inst.Phase.Terminal()) {
 		return known.plan(inst.DefinitionRef()), ev
 	}
-	if start, ok := ev.(sagas.Start); ok {
+	if isStart {
 		plan, resolved := known.resolve(start.Type, version)
 		start.Version = resolved
 		return plan, start
@@ -145,7 +148,7 @@ func (p *processor) Wake(c *topology.Cycle) error {
 // program has written stops the task: to guess at it could lose an obligation.
 func (p *processor) Poison(c *topology.Cycle, rec *topology.Record, key []byte, err error) {
 	if errors.Is(err, sagas.ErrNewerFormat) {
-		panic(err)
+		panic(fmt.Errorf("%w: upgrade this process", err))
 	}
 	if topic := p.undeliverableResult(c, rec, key, err); topic != "" {
 		if p.retryWithoutResult(c, rec, key, topic) == nil {
@@ -155,9 +158,29 @@ func (p *processor) Poison(c *topology.Cycle, rec *topology.Record, key []byte, 
 	f := faultOfPoison(err)
 	p.cfg.Logger.Error("record or timer set aside", "workflow_id", string(key), "class", f.class, "err", err)
 	p.deadLetter(c, rec, string(key), f)
-	if rec == nil && key != nil {
+	switch ev := p.eventOf(rec).(type) {
+	case sagas.Start:
+		if ev.Parent != nil {
+			// The parent would wait for ever.
+			if err := p.rejectChild(c, &ev, f.class, f.message); err != nil {
+				panic(err)
+			}
+		}
+	case sagas.ChildDone: // nobody says it again
 		p.setAside(c, string(key), f)
+	default:
+		if rec == nil && key != nil {
+			p.setAside(c, string(key), f)
+		}
 	}
+}
+
+// eventOf reads the event of a record of the control topic again; nil for others.
+func (p *processor) eventOf(rec *topology.Record) sagas.Event {
+	if rec == nil || rec.Topic != p.topics.Control {
+		return nil
+	}
+	return p.decode(rec).event
 }
 
 // undeliverableResult recognises that Kafka refused the result of an instance, whose topic the
@@ -194,6 +217,9 @@ func (p *processor) setAside(c *topology.Cycle, wid string, f fault) {
 	inst, err := p.load(c, wid)
 	if err != nil {
 		panic(err)
+	}
+	if inst == nil {
+		return
 	}
 	now := sagas.Time(c.Now())
 	later := func(t *sagas.Time) {

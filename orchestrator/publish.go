@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -32,9 +31,20 @@ type Published struct {
 // namespace and of the participants where cfg allows it. Starts that follow take the active version;
 // instances that run are not touched.
 //
+// A definition that needs more than the feature level of the namespace is refused.
+//
 // Publishers exclude each other by their transactional id, so two that race with different content
 // for the same version cannot both win.
 func Apply(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]Published, error) {
+	return apply(ctx, cfg, defs, true)
+}
+
+// Register publishes definitions as Apply does, and leaves the active versions as they are.
+func Register(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]Published, error) {
+	return apply(ctx, cfg, defs, false)
+}
+
+func apply(ctx context.Context, cfg Config, defs []*sagas.Definition, activate bool) ([]Published, error) {
 	cfg = cfg.withDefaults()
 	if err := configError(cfg.faults()); err != nil {
 		return nil, err
@@ -63,12 +73,60 @@ func Apply(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]Publish
 	if err := ensureCommands(ctx, adm, cfg, allCommandTopics(plans), lay.partitions); err != nil {
 		return nil, err
 	}
-	for try := 1; ; try++ {
-		out, err := publish(ctx, cfg, topics, defs)
-		if err == nil || !isFenced(err) || try == 5 || ctx.Err() != nil {
-			return out, err
-		}
+	if err := ensureEvents(ctx, adm, cfg, allEventTopics(plans), lay.partitions); err != nil {
+		return nil, err
 	}
+	var out []Published
+	err = withPublisher(ctx, cfg, true, func(p *publisher) error {
+		level, err := p.newLevel(ctx)
+		if err != nil {
+			return err
+		}
+		if err := aboveLevel(max(level, p.known.Level()), plans); err != nil {
+			return err
+		}
+		var recs []*kgo.Record
+		if out, recs, err = plannedRecords(p.known, topics.Defs, defs, activate); err != nil {
+			return err
+		}
+		if level != 0 {
+			recs = append([]*kgo.Record{levelRecord(topics.Defs, level)}, recs...)
+		}
+		if len(recs) == 0 {
+			return nil
+		}
+		return p.write(ctx, recs...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Activate makes a published version the active one of its type: starts that name no version take it
+// from now on. Running instances are not touched. It returns the version that was active before, 0
+// when none was.
+func Activate(ctx context.Context, cfg Config, typ string, version uint32) (before uint32, err error) {
+	cfg = cfg.withDefaults()
+	err = withPublisher(ctx, cfg, true, func(p *publisher) error {
+		ref := definitionRef{typ, version}
+		l := p.known.versions[ref]
+		if l == nil {
+			return &Error{Code: CodeNoDefinition, Class: ErrNotFound, Cause: ref.String() + " is not published", Fix: "Publish it with amends apply."}
+		}
+		if l.plan == nil {
+			return &Error{Code: CodeNoDefinition, Class: ErrConflict, Cause: ref.String() + " cannot be used by this release: " + l.fault}
+		}
+		if before = p.known.active[typ]; before == version {
+			return nil
+		}
+		return p.write(ctx, aliasRecord(p.topics.Defs, typ, version))
+	})
+	return before, err
+}
+
+func aliasRecord(topic, typ string, version uint32) *kgo.Record {
+	return &kgo.Record{Topic: topic, Key: []byte(typ + "@" + activeAlias), Value: strconv.AppendUint(nil, uint64(version), 10)}
 }
 
 // allCommandTopics are the topics that the plans send to.
@@ -85,8 +143,10 @@ func commandTopics(p *sagas.Plan) []string {
 	var names []string
 	for i := range p.Steps {
 		s := &p.Steps[i]
-		names = append(names, s.Topic)
-		if s.Undo != nil {
+		if s.Topic != "" { // only calls have one
+			names = append(names, s.Topic)
+		}
+		if s.Undo != nil && s.Undo.Topic != "" {
 			names = append(names, s.Undo.Topic)
 		}
 	}
@@ -94,44 +154,22 @@ func commandTopics(p *sagas.Plan) []string {
 	return slices.Compact(names)
 }
 
-// publish is one try: fence other publishers, read what there is, write.
-func publish(ctx context.Context, cfg Config, topics protocol.Topics, defs []*sagas.Definition) ([]Published, error) {
-	cl, err := kgo.NewClient(cfg.clientOpts(append(readerOpts(),
-		kgo.TransactionalID(protocol.App(cfg.Namespace)+"publisher"),
-		kgo.TransactionTimeout(10*time.Second),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-	)...)...)
-	if err != nil {
-		return nil, &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
+// allEventTopics are the topics of the domain events of the plans.
+func allEventTopics(plans []*sagas.Plan) []string {
+	var names []string
+	for _, p := range plans {
+		for i := range p.Steps {
+			if e := p.Steps[i].Emit; e != nil && e.Topic != "" {
+				names = append(names, e.Topic)
+			}
+		}
 	}
-	defer cl.Close()
-	// From here on every other publisher that has begun is refused by the broker.
-	if _, _, err := cl.ProducerID(ctx); err != nil {
-		return nil, unreachable("become the publisher", err)
-	}
-	known := newDefinitions(cfg.Namespace, topics.Defs, cfg.Logger)
-	if err := known.load(ctx, cl); err != nil {
-		return nil, err
-	}
-	out, recs, err := plannedRecords(known.current.Load(), topics.Defs, defs)
-	if err != nil || len(recs) == 0 {
-		return out, err
-	}
-	if err := cl.BeginTransaction(); err != nil {
-		return nil, unreachable("begin the transaction", err)
-	}
-	produced := cl.ProduceSync(ctx, recs...).FirstErr()
-	if err := cl.EndTransaction(ctx, kgo.TransactionEndTry(produced == nil)); produced == nil {
-		produced = err
-	}
-	if produced != nil {
-		return nil, unreachable("publish", produced)
-	}
-	return out, nil
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // plannedRecords are what is missing in c.
-func plannedRecords(c *catalog, topic string, defs []*sagas.Definition) ([]Published, []*kgo.Record, error) {
+func plannedRecords(c *catalog, topic string, defs []*sagas.Definition, activate bool) ([]Published, []*kgo.Record, error) {
 	var out []Published
 	var recs []*kgo.Record
 	var conflicts []string
@@ -164,12 +202,11 @@ func plannedRecords(c *catalog, topic string, defs []*sagas.Definition) ([]Publi
 	}
 	for i := range out {
 		p := &out[i]
-		if v := active[p.Type]; v != p.Version || c.active[p.Type] == v {
+		if v := active[p.Type]; !activate || v != p.Version || c.active[p.Type] == v {
 			continue
 		}
 		p.Activated = true
-		recs = append(recs, &kgo.Record{Topic: topic, Key: []byte(p.Type + "@" + activeAlias),
-			Value: strconv.AppendUint(nil, uint64(p.Version), 10)})
+		recs = append(recs, aliasRecord(topic, p.Type, p.Version))
 	}
 	return out, recs, nil
 }

@@ -51,7 +51,7 @@ const StatusAttention = "attention"
 
 var statuses = func() []string {
 	s := []string{StatusAttention}
-	for ph := sagas.Running; ph <= sagas.Marker; ph++ {
+	for ph := sagas.Running; ph <= sagas.Mailbox; ph++ {
 		s = append(s, ph.String())
 	}
 	return s

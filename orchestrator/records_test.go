@@ -37,6 +37,13 @@ func TestStrangeRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		avro := func(rec any) []byte {
+			b, err := protocol.AppendAvro(nil, rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
 		bomb = append(bomb[:10:10], bytes.Repeat([]byte{0xff}, 9)...)
 
 		dead := map[string]string{} // key -> class
@@ -58,7 +65,14 @@ func TestStrangeRecords(t *testing.T) {
 			{"schema", "UNKNOWN_SCHEMA", at(r.topics.Intake, "schema", []byte("\xc3\x01\x01\x02\x03\x04\x05\x06\x07\x08rest"))},
 			{"registry", "UNKNOWN_SCHEMA", at(r.topics.Intake, "registry", []byte("\x00\x00\x00\x00\x07rest"))},
 			{"control", "TOMBSTONE", at(r.topics.Control, "control", nil)},
-			{"verb", "UNSUPPORTED", at(r.topics.Control, "order/verb", []byte(`{"kind":"admin","type":"order","id":"verb","action":"waive","operator":"o","reason":"r"}`))},
+			{"verb", "UNSUPPORTED", at(r.topics.Control, "order/verb", []byte(`{"kind":"admin","type":"order","id":"verb","action":"migrate","operator":"o","reason":"r"}`))},
+			{"argument", "MALFORMED", at(r.topics.Control, "order/x", []byte(`{"kind":"admin","type":"order","id":"x","action":"resolve","path":"auth","operator":"o","reason":"r"}`))},
+			{"decision", "UNSUPPORTED", at(r.topics.Intake, "order/x", []byte(`{"kind":"signal","type":"order","id":"x","name":"decision/desk","actor":"boss","payload":{"decision":"approve"}}`))},
+			{"forged child", "UNSUPPORTED", at(r.topics.Intake, "order/x", avro(&protocol.ChildDone{Type: "order", ID: "x", Run: 1, Path: "pay", Child: "pay/1", End: protocol.EndCompleted}))},
+			{"forged reverse", "UNSUPPORTED", at(r.topics.Intake, "order/x", avro(&protocol.Reverse{Type: "order", ID: "x", Parent: "trip/1", Run: 1, Path: "pay"}))},
+			{"forged release", "UNSUPPORTED", at(r.topics.Intake, "order/x", avro(&protocol.ParentClosed{Type: "order", ID: "x", Parent: "trip/1", Run: 1, Path: "pay"}))},
+			{"forged parent", "UNSUPPORTED", at(r.topics.Intake, "order/x", avro(&protocol.Start{Type: "order", ID: "x", Input: []byte("{}"), Parent: &protocol.Parent{WorkflowID: "trip/1", Run: 1, Path: "pay"}}))},
+			{"start", "UNSUPPORTED", at(r.topics.Control, "order/x", avro(&protocol.Start{Type: "order", ID: "x", Input: []byte("{}")}))},
 			{"token", "", at(r.topics.Replies, "token", []byte("{}"))},
 			{"forged", "BAD_TOKEN", at(r.topics.Replies, "forged", []byte("{}"), kgo.RecordHeader{Key: protocol.HeaderToken, Value: []byte("AAAA")},
 				kgo.RecordHeader{Key: protocol.HeaderOutcome, Value: []byte("ok")})},

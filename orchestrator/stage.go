@@ -46,6 +46,24 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 			if e.Topic != o.without {
 				c.Emit(p.result(&e))
 			}
+		case sagas.StartChild:
+			if err := p.startChild(c, &e); err != nil {
+				return err
+			}
+		case sagas.TellParent:
+			if err := p.tell(c, e.WorkflowID, childDone(&e)); err != nil {
+				return err
+			}
+		case sagas.TellChild:
+			msg, err := toChild(&e)
+			if err != nil {
+				return err
+			}
+			if err := p.tell(c, e.WorkflowID, msg); err != nil {
+				return err
+			}
+		case sagas.Emit:
+			c.Emit(p.domainEvent(&e, o.wid))
 		case sagas.Ignored:
 			p.counts.ignored(e.Reason)
 		default:
@@ -65,6 +83,9 @@ func (p *processor) store(c *topology.Cycle, o *origin, next *sagas.Instance) er
 		value := next.Append(make([]byte, 0, p.encoded+p.encoded/8+64))
 		if len(value) > sagas.MaxRecordBytes {
 			return fmt.Errorf("%w: %d bytes", errInstanceTooLarge, len(value))
+		}
+		if value[0] > firstFormat && p.definitions.current.Load().Level() < levelFull {
+			return fmt.Errorf("%w: record format %d", errAboveLevel, value[0])
 		}
 		p.encoded = len(value)
 		c.Put([]byte(o.wid), value)

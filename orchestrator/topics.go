@@ -51,13 +51,25 @@ func ensureNamespace(ctx context.Context, adm *kadm.Client, cfg Config, t protoc
 // ensureCommands creates the command topics that are missing, when allowed. They belong to the
 // participants as much as to us, so their settings are not checked.
 func ensureCommands(ctx context.Context, adm *kadm.Client, cfg Config, topics []string, partitions int32) error {
+	return ensureOthers(ctx, adm, cfg, topics, "commands", "Give the participant another topic.", func(name string, rf int16) protocol.TopicPlan {
+		return protocol.CommandTopicPlan(name, partitions, rf)
+	})
+}
+
+// ensureEvents does the same for the topics of domain events.
+func ensureEvents(ctx context.Context, adm *kadm.Client, cfg Config, topics []string, partitions int32) error {
+	return ensureOthers(ctx, adm, cfg, topics, "domain events", "Emit to another topic.", func(name string, rf int16) protocol.TopicPlan {
+		return protocol.EventTopicPlan(name, partitions, rf)
+	})
+}
+
+func ensureOthers(ctx context.Context, adm *kadm.Client, cfg Config, topics []string, what, fix string, plan func(name string, rf int16) protocol.TopicPlan) error {
 	if len(topics) == 0 {
 		return nil
 	}
 	for _, name := range topics {
 		if ownTopic(cfg.Namespace, name) {
-			return &Error{Code: CodeBadRequest, Class: ErrInvalid, Cause: "commands cannot go to " + name + ", a topic of the engine",
-				Fix: "Give the participant another topic."}
+			return &Error{Code: CodeBadRequest, Class: ErrInvalid, Cause: what + " cannot go to " + name + ", a topic of the engine", Fix: fix}
 		}
 	}
 	have, err := listTopics(ctx, adm, topics)
@@ -67,7 +79,7 @@ func ensureCommands(ctx context.Context, adm *kadm.Client, cfg Config, topics []
 	err = ensureTopics(ctx, adm, cfg, have, func(rf int16) []protocol.TopicPlan {
 		plans := make([]protocol.TopicPlan, len(topics))
 		for i, name := range topics {
-			plans[i] = protocol.CommandTopicPlan(name, partitions, rf)
+			plans[i] = plan(name, rf)
 		}
 		return plans
 	})

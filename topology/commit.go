@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/changelog"
@@ -57,6 +59,7 @@ type committer struct {
 	envs      [2]commitEnv
 	turn      int
 	topic     string // of the changelog
+	app       string // prefix of our own topics
 	failpoint func(name string) error
 	timeout   time.Duration
 
@@ -152,7 +155,9 @@ func (p *committer) fault() error {
 	switch {
 	case p.mu.err == nil:
 		return nil
-	case isRecordFault(p.mu.err, p.mu.topic == p.topic):
+	case isRecordFault(p.mu.err, p.mu.topic == p.topic),
+		// A topic that belongs to others and that we may not write to is like one that is missing.
+		errors.Is(p.mu.err, kerr.TopicAuthorizationFailed) && !strings.HasPrefix(p.mu.topic, p.app):
 		return &recordError{topic: p.mu.topic, err: p.mu.err}
 	}
 	return fmt.Errorf("produce to %s: %w", p.mu.topic, p.mu.err)

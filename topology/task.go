@@ -483,7 +483,7 @@ func (t *task) closeStore() {
 }
 
 func (t *task) newCommitter(envs [2]commitEnv) *committer {
-	return &committer{envs: envs, topic: t.cfg.Changelog, failpoint: t.failpoint, timeout: t.cfg.Timing.Transaction}
+	return &committer{envs: envs, topic: t.cfg.Changelog, app: t.cfg.App, failpoint: t.failpoint, timeout: t.cfg.Timing.Transaction}
 }
 
 // backoff doubles its waits.

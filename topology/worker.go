@@ -410,6 +410,18 @@ func (w *Worker) Owner(ctx context.Context, task int32) (address string, self bo
 	return address, false, err
 }
 
+// MemberID is the id of this process in the group, "" before it has one. It is a new one after each
+// start, and after the process was put out of the group.
+func (w *Worker) MemberID() string {
+	select {
+	case <-w.ready:
+		id, _ := w.member.cl.GroupMetadata()
+		return id
+	default:
+		return ""
+	}
+}
+
 // Wake asks a task for a cycle, also without input. A Processor that is a Waker
 // is called in it. Calls before the task has come to it count once.
 func (w *Worker) Wake(task int32) {
