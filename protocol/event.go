@@ -1,9 +1,6 @@
 package protocol
 
-import (
-	"net/url"
-	"time"
-)
+import "time"
 
 // Event is the envelope of a domain event that a saga publishes: CloudEvents 1.0 in the binary mode of
 // its Kafka binding. The value of the record is the payload, JSON, and is not part of it.
@@ -16,8 +13,7 @@ type Event struct {
 
 // Headers returns the record headers.
 func (e Event) Headers() []Header {
-	// A CloudEvents source is a URI reference; ids may hold any printable text.
-	source := (&url.URL{Path: "/" + e.WorkflowID}).EscapedPath()[1:]
+	source := uriReference(e.WorkflowID)
 	const fixed = len("1.0") + len("2006-01-02T15:04:05.000Z")
 	w := newHeaderWriter(7, fixed+len(e.ID)+len(source)+len(e.Type)+len(e.WorkflowID)+len(ContentJSON))
 	w.add(HeaderCloudEventSpecVersion, "1.0")
@@ -51,4 +47,31 @@ func ParseEvent(h []Header) (Event, error) {
 	}
 	e.At = t.UnixMilli()
 	return e, nil
+}
+
+// uriReference percent-encodes what a path of a URI may not hold: a CloudEvents source is a URI
+// reference, and ids may hold any printable text. A workflow ID begins with a type, which has no
+// colon, so the result is never taken for a scheme; a "//" inside is no authority.
+func uriReference(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b []byte
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9',
+			c == '-', c == '.', c == '_', c == '~', c == '/', c == ':', c == '@':
+			if b != nil {
+				b = append(b, c)
+			}
+		default:
+			if b == nil {
+				b = append(make([]byte, 0, len(s)+8), s[:i]...)
+			}
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	if b == nil {
+		return s
+	}
+	return string(b)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func TestEvent(t *testing.T) {
-	for _, wid := range []string{"trip/t-1", "trip/2026/17", "trip/caf\u00e9 100%?#", "trip//x"} {
+	for _, wid := range []string{"trip/t-1", "trip/2026/17", "trip/caf\u00e9 100%?#", "trip//x", "trip/a:b@c"} {
 		e := Event{ID: "0b7d", WorkflowID: wid, Type: "trip.booked.v1", At: 1767323045006}
 		h := e.Headers()
 		back, err := ParseEvent(h)
