@@ -36,6 +36,10 @@ func (m *machine) writeOff(i int) {
 		s.State = StepAbandoned
 	case StepPending, StepBackoff, StepInquiring:
 		s.State = StepUnknown
+	case StepOpen:
+		if s.State = StepAbandoned; s.Child != "" {
+			s.State = StepUnknown
+		}
 	}
 	s.disarm()
 	if s.mayHaveEffect() {
@@ -47,7 +51,7 @@ func (m *machine) writeOff(i int) {
 // mayHaveEffect says whether an effect that nobody took back is possible. It does not ask whether an
 // undo exists: for a person who reconciles, that makes no difference.
 func (s *StepState) mayHaveEffect() bool {
-	if s.Kind == ReadOnly || s.Undo.settled() {
+	if s.Kind == ReadOnly || s.Undo.settled() || s.Round == 0 && !s.SeenDone && s.Child == "" {
 		return false
 	}
 	switch s.State {

@@ -14,6 +14,10 @@ func (m *machine) advance() {
 // pass goes once over the plan and says whether anything moved.
 func (m *machine) pass() bool {
 	before := m.transitions
+	if m.inst.dynamic() {
+		m.passTree()
+		return m.transitions != before
+	}
 	switch m.inst.Phase {
 	case Running:
 		m.decide()
@@ -26,6 +30,19 @@ func (m *machine) pass() bool {
 		m.backward()
 	}
 	return m.transitions != before
+}
+
+// passTree is pass for an instance with frames.
+func (m *machine) passTree() {
+	if m.inst.Phase != Compensating {
+		m.decideTree()
+	}
+	switch m.inst.Phase {
+	case Running, Finishing:
+		m.forwardTree()
+	case Compensating:
+		m.backwardTree()
+	}
 }
 
 // decide is where RUNNING ends for better or worse: rows 8, 9, 11 and 12.

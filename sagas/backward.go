@@ -15,25 +15,7 @@ func (m *machine) compensate(cause Cause) {
 	m.settleCancels(KindCancelAcked, KV{"status", Compensating.String()})
 	until := after(m.now, drainMax)
 	for i := range inst.Steps {
-		s := &inst.Steps[i]
-		switch s.State {
-		case StepIdle, StepReady:
-			s.State, s.Stuck = StepAbandoned, false
-			m.settle(s.Path, ReasonExpr, ReasonTooLarge)
-		case StepBackoff:
-			m.giveUp(i, StepUnknown)
-		case StepPending, StepInquiring:
-			if s.Timer.Kind != TimerAnswer {
-				m.giveUp(i, StepUnknown)
-				continue
-			}
-			s.Timer.Due = min(s.Timer.Due, until)
-			s.Alert = 0
-		case StepUnknown, StepFailed:
-			m.settle(s.Path, ReasonUnknownOutcome)
-		case StepOpen:
-			m.abandonLeaf(i)
-		}
+		m.halt(i, until)
 	}
 }
 
@@ -93,7 +75,7 @@ func (m *machine) owes(i int) bool {
 // retriable step that no undo can take back does too: a person has to close it.
 func (m *machine) inDebt(i int) bool {
 	s := &m.inst.Steps[i]
-	if s.inFlight() {
+	if m.inFlight(i) {
 		return true
 	}
 	if s.Undo != UndoNone {

@@ -20,6 +20,9 @@ func (m *machine) complete() {
 		s := &inst.Steps[i]
 		s.Payload, s.Question, s.Record = nil, nil, UndoRecord{}
 		s.disarm()
+		if s.State == StepIdle || s.State == StepReady || s.State == StepOpen { // the saga ended early
+			s.State, s.Stuck, s.Until = StepAbandoned, false, 0
+		}
 	}
 	m.end(Completed)
 	m.fact(KindCompleted, "")

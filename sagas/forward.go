@@ -40,9 +40,17 @@ func (m *machine) checkCommitted(i int) {
 }
 
 func (m *machine) depsResolved(i int) bool {
-	at := i - m.inst.Steps[i].Node // a flat instance has its steps where the plan has them
+	if !m.inst.dynamic() { // its steps are where the plan has them
+		for _, d := range m.plan(i).Deps {
+			if !m.resolved(d) {
+				return false
+			}
+		}
+		return true
+	}
+	t := m.shape()
 	for _, d := range m.plan(i).Deps {
-		if !m.resolved(at + d) {
+		if j := t.slot(t.steps[i].frame, d, len(m.p.Steps)); j >= 0 && !m.resolved(int(j)) {
 			return false
 		}
 	}
@@ -74,6 +82,8 @@ func (m *machine) begin(i int) {
 	switch node := m.plan(i).Node; {
 	case node == NodeCall:
 		m.sendFirst(i)
+	case node.Block():
+		m.openBlock(i)
 	default:
 		m.openLeaf(i)
 	}
@@ -149,7 +159,11 @@ func (m *machine) sendDo(i int, key Key) {
 	s.Fatal = false
 	s.State = StepPending
 	due := m.attemptEnd(i)
-	s.arm(TimerAnswer, OpDo, s.Round, s.Attempts, due)
+	s.Until = 0
+	if d.Heartbeat > 0 {
+		s.Until = due
+	}
+	s.arm(TimerAnswer, OpDo, s.Round, s.Attempts, m.silenceEnd(i, due))
 	m.command(i, Address{Run: m.inst.Run, Path: s.Path, Op: OpDo, Round: s.Round, Attempt: s.Attempts},
 		key, Key{}, d.Participant, d.Command, d.Topic, due, s.Payload)
 	m.fact(KindStepSent, s.Path, KV{"attempt", strconv.FormatUint(uint64(s.Attempts), 10)})
@@ -164,6 +178,14 @@ func (m *machine) attemptEnd(i int) Time {
 	return due
 }
 
+// silenceEnd is when silence ends an attempt that may last until end: without heartbeats the end itself.
+func (m *machine) silenceEnd(i int, end Time) Time {
+	if d := m.plan(i); d.Heartbeat > 0 {
+		return min(end, after(m.now, d.Heartbeat))
+	}
+	return end
+}
+
 // withinEnd is the end of all attempts of the round; 0 = none.
 func (m *machine) withinEnd(i int) Time {
 	if d := m.plan(i).Within; d > 0 {
@@ -176,7 +198,7 @@ func (m *machine) withinEnd(i int) Time {
 func (m *machine) retryDo(i int, code string, retryAfter int64) {
 	s, d := &m.inst.Steps[i], m.plan(i)
 	m.transitions++
-	if m.inst.Phase == Compensating { // row p: draining means no retries
+	if m.turned(i) { // row p: draining means no retries
 		m.giveUp(i, StepUnknown)
 		return
 	}
@@ -195,13 +217,14 @@ func (m *machine) retryDo(i int, code string, retryAfter int64) {
 		at = afterMillis(m.now, max(pause, millis(orDefault(d.Retry.BackoffMax, DefaultBackoffMax))))
 	}
 	s.State = StepBackoff
+	s.Until = 0
 	s.arm(TimerPause, OpDo, s.Round, s.Attempts, at)
 }
 
 // resendDo is row h.
 func (m *machine) resendDo(i int) {
 	s, d := &m.inst.Steps[i], m.plan(i)
-	if m.checkDeadline(); m.inst.Phase == Compensating {
+	if m.checkDeadline(); m.turned(i) {
 		return // it has drained this step
 	}
 	if d.KeyWindow > 0 && m.now >= after(s.FirstSent, d.KeyWindow) {
@@ -238,6 +261,7 @@ func (m *machine) giveUp(i int, state StepStatus) {
 	s := &m.inst.Steps[i]
 	m.transitions++
 	s.State = state
+	s.Until = 0
 	s.disarm()
 	m.dropPayload(i)
 	kind := KindStepUnknown
@@ -246,7 +270,7 @@ func (m *machine) giveUp(i int, state StepStatus) {
 	}
 	m.fact(kind, s.Path, KV{"code", s.Code})
 	m.settle(s.Path, ReasonSlow, ReasonBudgetSpent)
-	if m.inst.Phase != Compensating && m.frozen(i) {
+	if !m.turned(i) && m.frozen(i) {
 		m.raise(s.Path, ReasonUnknownOutcome, "whether the step took effect is not known")
 	}
 }
@@ -258,6 +282,7 @@ func (m *machine) succeed(i int, output []byte) {
 	s.State = StepDone
 	s.SeenDone = true
 	s.Stuck, s.Fatal = false, false
+	s.Until = 0
 	s.Code, s.Message = "", ""
 	if s.Undo == UndoNone {
 		s.disarm()
@@ -273,6 +298,7 @@ func (m *machine) refuse(i int, code, message string) {
 	s := &m.inst.Steps[i]
 	m.transitions++
 	s.State = StepRefused
+	s.Until = 0
 	s.Code, s.Message = clip(code, maxCode), clip(message, maxMessage)
 	if s.Undo == UndoNone {
 		s.disarm()
@@ -283,7 +309,7 @@ func (m *machine) refuse(i int, code, message string) {
 	if !s.SeenDone {
 		m.settle(s.Path, ReasonNoUndo)
 	}
-	if s.Kind == Retriable && m.inst.Phase.Active() && m.inst.Phase != Compensating {
+	if s.Kind == Retriable && m.inst.Phase.Active() && !m.turned(i) {
 		m.fact(KindContractViolation, s.Path, KV{"code", s.Code})
 		m.raise(s.Path, ReasonRefused, "a retriable step may not be refused")
 	}

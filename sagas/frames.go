@@ -1,7 +1,5 @@
 package sagas
 
-import "slices"
-
 // dynamic says whether the steps of the instance come and go with frames. Those of a flat one are
 // the steps of its plan, one for one.
 func (i *Instance) dynamic() bool { return i.Level > 1 }
@@ -12,16 +10,8 @@ func (i *Instance) frame(id uint32) *Frame {
 	if id == 0 {
 		return nil
 	}
-	at, found := slices.BinarySearchFunc(i.Frames, id, func(f Frame, id uint32) int {
-		switch {
-		case f.ID < id:
-			return -1
-		case f.ID > id:
-			return 1
-		}
-		return 0
-	})
-	if !found {
+	at := i.frameAt(id)
+	if at < 0 {
 		return nil
 	}
 	return &i.Frames[at]
@@ -38,45 +28,27 @@ func (f *Frame) isRound(p *Plan) bool {
 	return false
 }
 
-// resolve finds the step of a node as it is seen from a frame: that in the frame itself, else the
+// seen is the step of a node as it is seen from a frame of the tree: that in the frame itself, else the
 // newest inside it, else the same in the frame around it. -1 = there is none.
-func (i *Instance) resolve(node int, from uint32) int {
-	if !i.dynamic() {
+func (m *machine) seen(node int, frame int32) int {
+	if !m.inst.dynamic() {
 		return node
 	}
+	t := m.shape()
 	for {
-		newest := -1
-		for k := range i.Steps {
-			s := &i.Steps[k]
-			if s.Node != node {
-				continue
-			}
-			if s.Frame == from {
-				return k
-			}
-			if i.inside(s.Frame, from) {
-				newest = k
+		if i := t.slot(frame, node, len(m.p.Steps)); i >= 0 {
+			return int(i)
+		}
+		if fr := &t.frames[frame]; fr.end > fr.start {
+			for i := fr.end - 1; i >= fr.start; i-- {
+				if m.inst.Steps[i].Node == node {
+					return int(i)
+				}
 			}
 		}
-		if newest >= 0 {
-			return newest
-		}
-		f := i.frame(from)
-		if f == nil {
+		if frame == 0 {
 			return -1
 		}
-		from = f.In
+		frame = t.frames[frame].in
 	}
-}
-
-// inside says whether frame id lies within the frame around, at any depth.
-func (i *Instance) inside(id, around uint32) bool {
-	for around != id {
-		f := i.frame(id)
-		if f == nil {
-			return around == 0
-		}
-		id = f.In
-	}
-	return true
 }

@@ -25,6 +25,7 @@ func (m *machine) inquire(i int) {
 	m.transitions++
 	if s.Undo == UndoNone {
 		s.State = StepInquiring
+		s.Until = 0
 	} else {
 		s.Undo = UndoInquiring
 	}
@@ -83,7 +84,7 @@ func (m *machine) askLater(i int, retryAfter int64) {
 	s, q := &m.inst.Steps[i], m.plan(i).Inquire
 	m.transitions++
 	forward := s.Undo == UndoNone
-	if forward && m.inst.Phase == Compensating { // row p: no further questions
+	if forward && m.turned(i) { // row p: no further questions
 		m.giveUp(i, StepUnknown)
 		return
 	}

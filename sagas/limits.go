@@ -26,6 +26,8 @@ const (
 	maxRequestID    = 128       // bytes of a request ID
 	maxCode         = 128       // bytes kept of a reply's code
 	maxMessage      = 512       // bytes kept of a reply's message
+	stepWeight      = 192       // most bytes of a step that was not sent yet, beside its path
+	frameWeight     = 40        // most bytes of a frame, beside its key and item
 	undoRoundsMax   = 2         // the first undo and one more after "nothing to undo" of a done step
 )
 
@@ -121,7 +123,7 @@ func (i *Instance) weightV2() int {
 	}
 	for k := range i.Frames {
 		f := &i.Frames[k]
-		n += 40 + len(f.Key) + len(f.Item) + len(f.Cause.Path) + len(f.Cause.Code) + len(f.Cause.Message)
+		n += frameWeight + len(f.Key) + len(f.Item) + len(f.Cause.Path) + len(f.Cause.Code) + len(f.Cause.Message)
 	}
 	for k := range i.Signals {
 		s := &i.Signals[k]

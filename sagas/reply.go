@@ -25,7 +25,10 @@ func (m *machine) reply(r *Reply) string {
 		return ignoredWrongRun
 	}
 	i := inst.StepIndex(r.Path)
-	if i < 0 {
+	if node, old := 0, false; i < 0 {
+		if node, old = m.forgotten(r.Path); old && m.p.Steps[node].Undo == nil {
+			return ignoredDuplicate // nothing was owed for it
+		}
 		m.orphan(r, "the definition has no such step")
 		return ignoredUnknownPath
 	}
@@ -90,7 +93,7 @@ func (m *machine) doReply(i int, r *Reply) string {
 		m.blame(s, r)
 		s.Fatal = true
 		s.SeenDone = s.SeenDone || effect == EffectDone
-		if m.inst.Phase != Compensating && m.mayInquire(i) {
+		if !m.turned(i) && m.mayInquire(i) {
 			s.disarmTimer()
 			m.inquire(i)
 		} else {
@@ -169,22 +172,31 @@ func (m *machine) release(i int) {
 
 // revisit looks again at an undo that already found nothing, now that the do is known to be done.
 func (m *machine) revisit(i int) {
-	if m.inst.Phase == Compensating && m.inst.Steps[i].Undo == UndoNoop {
+	if !m.turned(i) {
+		return
+	}
+	if m.inst.Steps[i].Undo == UndoNoop {
 		m.foundNothing(i)
 	}
+	m.rouse(i)
 }
 
 // progress is row g.
 func (m *machine) progress(i int, r *Reply) string {
 	s := &m.inst.Steps[i]
 	merged := m.handle(i, r.Handle)
-	if s.State != StepPending || m.inst.Phase == Compensating { // the attempt's time is over
+	if s.State != StepPending || m.turned(i) { // the attempt's time is over
 		if !merged {
 			return ignoredStale
 		}
 		return ""
 	}
-	s.arm(TimerAnswer, OpDo, s.Round, s.Attempts, m.attemptEnd(i))
+	// With heartbeats the attempt keeps its end, without them a sign of life extends it.
+	end := s.Until
+	if end == 0 {
+		end = m.attemptEnd(i)
+	}
+	s.arm(TimerAnswer, OpDo, s.Round, s.Attempts, m.silenceEnd(i, end))
 	return ""
 }
 

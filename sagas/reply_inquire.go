@@ -23,7 +23,7 @@ func (m *machine) inquireReply(i int, r *Reply) string {
 		if s.UndoRound > 0 && (s.State == StepDone || s.Undo.settled()) {
 			return ignoredStale // once an undo went out, "no effect" may be its work
 		}
-		if s.Kind == Retriable && s.State == StepInquiring && !s.Fatal && m.inst.Phase != Compensating {
+		if s.Kind == Retriable && s.State == StepInquiring && !s.Fatal && !m.turned(i) {
 			m.missed(i) // row j
 			m.advance()
 			return ""

@@ -65,13 +65,14 @@ func (m *machine) run() {
 		inst.Deadline = after(m.now, p.Deadline)
 	}
 	inst.Level = p.level()
-	inst.Steps = make([]StepState, len(p.Steps))
-	for i := range p.Steps {
-		kind := p.Steps[i].Kind
-		if kind == 0 {
-			kind = Compensatable
+	inst.Steps = make([]StepState, 0, len(p.Steps))
+	for node := 0; node < len(p.Steps); {
+		inst.Steps = append(inst.Steps, newStep(p, node, 0, p.Steps[node].Path))
+		if inst.dynamic() {
+			node = p.next(node)
+		} else {
+			node++
 		}
-		inst.Steps[i] = StepState{Path: p.Steps[i].Path, Node: i, Kind: kind, State: StepIdle}
 	}
 	detail := make([]KV, 0, 3)
 	detail = append(detail, KV{"digest", p.Digest.String()})

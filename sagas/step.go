@@ -92,6 +92,9 @@ type machine struct {
 	dropped     bool // the record is to be deleted
 	effects     []Effect
 	transitions int
+	tree        *tree // of a dynamic instance; nil = to be derived anew
+	moved       bool  // steps came or went during this walk, so indexes are not what they were
+	held        bool  // a failure waits for a pivot in flight: nothing new begins
 	scope       scope
 }
 
@@ -110,6 +113,11 @@ func (m *machine) own(inst *Instance) {
 	m.effects = make([]Effect, 0, 4)
 	if (c.Phase.Active() || c.Phase.Terminal()) && m.p != nil && !pinned(&c, m.p) {
 		m.p = nil
+	}
+	if c.dynamic() && m.p != nil && c.Phase != Marker {
+		if m.tree = buildTree(m.p, &c); m.tree == nil {
+			m.p = nil
+		}
 	}
 }
 
@@ -226,7 +234,7 @@ func (s *scope) Step(id string) (output []byte, state string, found bool) {
 	if node < 0 {
 		return nil, "", false
 	}
-	i := s.m.inst.resolve(node, s.frame)
+	i := s.m.seen(node, s.m.inst.frameAt(s.frame)+1)
 	if i < 0 { // it belongs to a body that did not run yet
 		return nil, StepIdle.String(), true
 	}

@@ -99,7 +99,11 @@ func (m *machine) fireStep(i int) {
 	m.transitions++
 	switch {
 	case t.Kind == TimerWait || t.Kind == TimerRemind:
-		m.leafTimer(i, t)
+		if m.plan(i).Node.Block() {
+			m.blockTimer(i)
+		} else {
+			m.leafTimer(i, t)
+		}
 	case t.Op == OpDo && t.Kind == TimerAnswer:
 		m.retryDo(i, "", 0) // row e
 	case t.Op == OpDo:
