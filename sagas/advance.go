@@ -157,7 +157,7 @@ func (m *machine) pivotInFlight() bool {
 			continue
 		}
 		switch s.State {
-		case StepPending, StepBackoff, StepInquiring, StepUnknown, StepFailed:
+		case StepPending, StepBackoff, StepInquiring, StepUnknown, StepFailed, StepOpen:
 			return true
 		}
 	}
@@ -176,5 +176,5 @@ func (m *machine) causeOf(i int) Cause {
 
 // inFlight says whether the do of the step was sent and its outcome is still awaited.
 func (s *StepState) inFlight() bool {
-	return s.State == StepPending || s.State == StepBackoff || s.State == StepInquiring
+	return s.State == StepPending || s.State == StepBackoff || s.State == StepInquiring || s.State == StepOpen && s.Child != ""
 }

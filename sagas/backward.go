@@ -10,6 +10,7 @@ func (m *machine) compensate(cause Cause) {
 	inst.Phase = Compensating
 	inst.Cause = cause
 	inst.Deadline = 0
+	inst.FinishedAs = ""
 	m.fact(KindCompensating, cause.Path, KV{"message", cause.Message})
 	m.settle("", ReasonDeadline)
 	m.settleCancels(KindCancelAcked, KV{"status", Compensating.String()})
@@ -41,7 +42,7 @@ func (m *machine) backward() {
 			s.Undo = UndoOwed
 			m.transitions++
 		}
-		if s.Undo == UndoOwed && !s.Stuck && !waits { // row r
+		if s.Undo == UndoOwed && !s.Stuck && !waits && !m.inst.Suspended { // row r
 			m.sendFirstUndo(i)
 		}
 		debt := m.inDebt(i)
@@ -51,7 +52,7 @@ func (m *machine) backward() {
 		below[i] = waits || debt
 		open = open || debt
 	}
-	if !open {
+	if !open && !m.inst.Suspended {
 		m.compensated() // row 15
 	}
 }
@@ -59,6 +60,9 @@ func (m *machine) backward() {
 // owes says whether an undo of step i is due once the saga compensates and the step is not in flight.
 func (m *machine) owes(i int) bool {
 	s := &m.inst.Steps[i]
+	if m.plan(i).Node == NodeSaga {
+		return m.owesChild(i)
+	}
 	if m.plan(i).Undo == nil && !s.Record.Set() {
 		return false
 	}
@@ -112,7 +116,7 @@ func (u UndoStatus) settled() bool { return u == UndoUndone || u == UndoNoop || 
 func (m *machine) sendFirstUndo(i int) {
 	s, u := &m.inst.Steps[i], m.plan(i).Undo
 	key := m.key(i, OpUndo, s.UndoRound+1)
-	if !s.Record.Set() && !m.lateRecord(i) {
+	if s.Child == "" && !s.Record.Set() && !m.lateRecord(i) {
 		return
 	}
 	if u != nil && u.With != nil {
@@ -155,6 +159,11 @@ func (m *machine) lateRecord(i int) bool {
 func (m *machine) sendUndo(i int) {
 	s, d := &m.inst.Steps[i], m.plan(i)
 	m.transitions++
+	if m.inst.Suspended {
+		s.Undo = UndoBackoff
+		s.arm(TimerPause, OpUndo, s.UndoRound, s.UndoAttempts, m.now)
+		return
+	}
 	s.Undo = UndoPending
 	s.UndoAttempts++
 	attempt := DefaultAttempt
@@ -162,8 +171,12 @@ func (m *machine) sendUndo(i int) {
 		attempt = orDefault(d.Undo.Attempt, DefaultAttempt)
 	}
 	s.arm(TimerAnswer, OpUndo, s.UndoRound, s.UndoAttempts, after(m.now, attempt))
-	m.command(i, Address{Run: m.inst.Run, Path: s.Path, Op: OpUndo, Round: s.UndoRound, Attempt: s.UndoAttempts},
-		m.key(i, OpUndo, s.UndoRound), s.Record.ForwardKey, s.Record.Participant, s.Record.Command, s.Record.Topic, 0, s.Record.Payload)
+	if s.Child != "" {
+		m.reverseChild(i)
+	} else {
+		m.command(i, Address{Run: m.inst.Run, Path: s.Path, Op: OpUndo, Round: s.UndoRound, Attempt: s.UndoAttempts},
+			m.key(i, OpUndo, s.UndoRound), s.Record.ForwardKey, s.Record.Participant, s.Record.Command, s.Record.Topic, 0, s.Record.Payload)
+	}
 	m.fact(KindUndoSent, s.Path, KV{"attempt", strconv.FormatUint(uint64(s.UndoAttempts), 10)},
 		KV{"round", strconv.FormatUint(uint64(s.UndoRound), 10)})
 }

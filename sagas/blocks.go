@@ -13,6 +13,10 @@ const codeItemsFailed = "ITEMS_FAILED" // more items failed than the each tolera
 // order. Whatever makes steps come or go ends the walk, and the next pass begins anew.
 func (m *machine) forwardTree() {
 	m.moved = false
+	if m.inst.Suspended {
+		m.undoRoots() // sends nothing
+		return
+	}
 	done := m.list(0, int32(len(m.inst.Steps)))
 	if m.moved {
 		return

@@ -32,8 +32,12 @@ func (m *machine) cancel(ev *Cancel) string {
 		return ignoredDuplicate
 	}
 	switch inst.Phase {
+	case Mailbox: // row 4
+		m.becomeVoid(ev)
+		m.answerCancel(id, KindCancelAcked, KV{"status", Void.String()})
 	case Parked: // row 4: the start has not begun, and now it never will
-		m.fact(KindRejected, "", KV{"code", "CANCELLED_BEFORE_START"})
+		m.fact(KindRejected, "", KV{"code", codeCancelled})
+		m.rejectChild(&Start{WorkflowID: inst.WorkflowID, Parent: inst.Parent}, codeCancelled, "")
 		m.becomeVoid(ev)
 		m.answerCancel(id, KindCancelAcked, KV{"status", Void.String()})
 	case Running:
@@ -90,7 +94,10 @@ func (m *machine) becomeVoid(ev *Cancel) {
 	}
 	inst.Phase = Void
 	inst.Expires = afterMillis(m.now, keep)
-	inst.Input, inst.Tags, inst.ReplyTo, inst.Trace = nil, nil, "", ""
+	inst.Input, inst.Tags, inst.ReplyTo, inst.Trace, inst.Parent = nil, nil, "", "", nil
+	box := inst.Signals
+	inst.Signals, inst.Latest, inst.SeenSignals = nil, nil, nil
+	m.unmatched(box, droppedVoid)
 	m.fact(KindVoided, "", KV{"actor", clip(ev.Actor, maxCode)}, KV{"reason", clip(ev.Reason, maxMessage)},
 		KV{"ttl", (time.Duration(keep) * time.Millisecond).String()})
 }

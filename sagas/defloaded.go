@@ -27,7 +27,7 @@ func (m *machine) refuseParked(class, message string) {
 	m.fact(KindRejected, "", KV{"code", class}, KV{"message", clip(message, maxMessage)})
 	start := &Start{
 		WorkflowID: inst.WorkflowID, Type: inst.Type, Version: inst.Version, StartID: inst.StartID,
-		Input: inst.Input, IssuedAt: inst.IssuedAt, ReplyTo: inst.ReplyTo, Trace: inst.Trace,
+		Input: inst.Input, IssuedAt: inst.IssuedAt, ReplyTo: inst.ReplyTo, Trace: inst.Trace, Parent: inst.Parent,
 	}
 	if len(inst.Tags) > 0 {
 		start.Tags = make(map[string]string, len(inst.Tags))
@@ -36,5 +36,7 @@ func (m *machine) refuseParked(class, message string) {
 		}
 	}
 	m.effects = append(m.effects, DeadLetter{Class: class, Message: message, Parked: start})
+	m.rejectChild(start, class, message)
+	m.unmatched(inst.Signals, droppedExpired)
 	m.dropped = true
 }

@@ -104,6 +104,8 @@ type DeadLetter struct {
 	// Parked is set when the letter is a start that waited in PARKED: the event of this Step is then
 	// not its record, and the runtime encodes the start anew.
 	Parked *Start
+	// Signal is set when the letter is a signal that was buffered: the runtime encodes it anew.
+	Signal *Signal
 }
 
 // Result answers a start that named ReplyTo, once the instance ended.

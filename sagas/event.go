@@ -163,16 +163,18 @@ type ChildDone struct {
 
 // Reverse asks a COMPLETED reversible child to compensate.
 type Reverse struct {
-	Parent string // workflow ID
-	Run    uint32
-	Path   string
+	WorkflowID string // of the child
+	Parent     string // workflow ID
+	Run        uint32
+	Path       string
 }
 
 // ParentClosed lets go of a reversible child: its retention begins.
 type ParentClosed struct {
-	Parent string
-	Run    uint32
-	Path   string
+	WorkflowID string // of the child
+	Parent     string
+	Run        uint32
+	Path       string
 }
 
 // DefLoaded tells a PARKED instance that its definition may be known now (the plan given to Step).

@@ -3,6 +3,10 @@ package sagas
 // complete is row 14.
 func (m *machine) complete() {
 	inst := m.inst
+	if i := m.continuing(); i >= 0 {
+		m.nextRun(i)
+		return
+	}
 	if m.hasAttention("", ReasonExpr) || m.hasAttention("", ReasonTooLarge) {
 		return // a person has to look at it first
 	}
@@ -15,18 +19,47 @@ func (m *machine) complete() {
 		m.raise("", ReasonTooLarge, "the output of the saga is too large")
 		return
 	}
+	m.completeWith(output)
+}
+
+// completeWith ends the run with its output.
+func (m *machine) completeWith(output []byte) {
+	inst := m.inst
 	inst.Output = output
-	for i := range inst.Steps { // nothing can be owed any more: keep the record small
+	for i := range inst.Steps {
 		s := &inst.Steps[i]
-		s.Payload, s.Question, s.Record = nil, nil, UndoRecord{}
 		s.disarm()
 		if s.State == StepIdle || s.State == StepReady || s.State == StepOpen { // the saga ended early
 			s.State, s.Stuck, s.Until = StepAbandoned, false, 0
 		}
 	}
+	if !inst.kept() {
+		m.forgetDebts()
+	}
 	m.end(Completed)
-	m.fact(KindCompleted, "")
+	if inst.FinishedAs == "" {
+		m.fact(KindCompleted, "")
+	} else {
+		m.fact(KindCompleted, "", KV{"code", inst.FinishedAs})
+	}
+	m.answer()
+}
+
+// forgetDebts keeps the record small once nothing can be owed any more.
+func (m *machine) forgetDebts() {
+	for i := range m.inst.Steps {
+		s := &m.inst.Steps[i]
+		s.Payload, s.Question, s.Record = nil, nil, UndoRecord{}
+	}
+}
+
+// answer tells the end to whoever waits for it.
+func (m *machine) answer() {
 	m.result()
+	m.tellParent()
+	if inst := m.inst; inst.Phase != Completed || !inst.kept() {
+		m.releaseChildren()
+	}
 }
 
 // compensated is row 15. What an operator wrote off before a late effect reopened the run is still
@@ -41,7 +74,7 @@ func (m *machine) compensated() {
 	}
 	m.end(phase)
 	m.fact(kind, m.inst.Cause.Path)
-	m.result()
+	m.answer()
 }
 
 // end enters a terminal phase and begins the retention. Attention that was open becomes history: it
@@ -54,11 +87,23 @@ func (m *machine) end(phase Phase) {
 	inst.Deadline = 0
 	inst.CancelRequested, inst.DeadlineHit = false, false
 	inst.Attention = nil
+	inst.Suspended = false
+	m.dropSignals()
+	m.retain()
+}
+
+// retain begins the retention. A child whose parent may still ask it to go back is kept until the
+// parent lets go of it.
+func (m *machine) retain() {
+	inst := m.inst
 	state, marker := DefaultStateRetention, DefaultMarkerRetention
 	if m.p != nil {
 		state, marker = orDefault(m.p.Retention, state), orDefault(m.p.MarkerRetention, marker)
 	}
 	inst.Expires = after(m.now, state)
+	if inst.Phase == Completed && inst.kept() {
+		inst.Expires = 0
+	}
 	inst.MarkerTTL = millis(marker)
 }
 

@@ -4,6 +4,9 @@ import "strconv"
 
 // forward admits and sends what may go now, and ends the saga when every step is resolved.
 func (m *machine) forward() {
+	if m.inst.Suspended {
+		return
+	}
 	if m.inst.Phase == Running && m.failed() >= 0 {
 		return // row 8 waits for the pivot: no new do meanwhile
 	}
@@ -98,8 +101,12 @@ func (m *machine) hold(i int, reason Reason, text string) {
 
 // sendFirst is row b: the inputs are fixed and the undo record is taken before anything goes out.
 func (m *machine) sendFirst(i int) {
+	if !m.leaseHolds(i) {
+		return
+	}
 	s, d := &m.inst.Steps[i], m.plan(i)
-	key := m.key(i, OpDo, 1)
+	round := s.Round + 1 // another one than the first when an operator chose a fresh key
+	key := m.key(i, OpDo, round)
 	payload, err := m.render(i, d.With, key)
 	if err != nil {
 		m.hold(i, ReasonExpr, "with: "+err.Error())
@@ -115,7 +122,7 @@ func (m *machine) sendFirst(i int) {
 		m.hold(i, ReasonTooLarge, "the command takes "+strconv.Itoa(len(payload))+" bytes, its undo "+strconv.Itoa(len(record.Payload)))
 		return
 	}
-	s.Round, s.FirstSent = 1, m.now
+	s.Round, s.FirstSent = round, m.now
 	s.Payload = payload
 	s.Record = record
 	if d.AlertAfter > 0 {
@@ -189,7 +196,8 @@ func (m *machine) silenceEnd(i int, end Time) Time {
 // withinEnd is the end of all attempts of the round; 0 = none.
 func (m *machine) withinEnd(i int) Time {
 	if d := m.plan(i).Within; d > 0 {
-		return after(m.inst.Steps[i].FirstSent, d)
+		s := &m.inst.Steps[i]
+		return after(max(s.FirstSent, s.BudgetAt), d)
 	}
 	return 0
 }
@@ -202,11 +210,11 @@ func (m *machine) retryDo(i int, code string, retryAfter int64) {
 		m.giveUp(i, StepUnknown)
 		return
 	}
-	pause := backoff(&d.Retry, s.Attempts, jitterSeed(m.inst.WorkflowID, s.Path, OpDo, s.Round, s.Attempts))
+	pause := backoff(&d.Retry, s.Attempts-s.Spared, jitterSeed(m.inst.WorkflowID, s.Path, OpDo, s.Round, s.Attempts))
 	pause = max(pause, min(retryAfter, retryAfterMax.Milliseconds()))
 	at := afterMillis(m.now, pause)
 	end := m.withinEnd(i)
-	spent := (d.Retry.Attempts > 0 && s.Attempts >= d.Retry.Attempts) || (end > 0 && at >= end) || contains(d.Retry.NonRetryable, code)
+	spent := (d.Retry.Attempts > 0 && s.Attempts-s.Spared >= d.Retry.Attempts) || (end > 0 && at >= end) || contains(d.Retry.NonRetryable, code)
 	if spent {
 		if s.Kind != Retriable {
 			m.budgetSpent(i)
@@ -263,7 +271,9 @@ func (m *machine) giveUp(i int, state StepStatus) {
 	s.State = state
 	s.Until = 0
 	s.disarm()
-	m.dropPayload(i)
+	if m.inst.Phase == Compensating || !m.frozen(i) { // else a person may send it again
+		m.dropPayload(i)
+	}
 	kind := KindStepUnknown
 	if state == StepFailed {
 		kind = KindStepFailed
@@ -288,9 +298,10 @@ func (m *machine) succeed(i int, output []byte) {
 		s.disarm()
 	}
 	m.keep(i, output)
+	m.takeLease(i)
 	m.dropPayload(i)
 	m.fact(KindStepDone, s.Path, KV{"attempt", strconv.FormatUint(uint64(s.Attempts), 10)})
-	m.settle(s.Path, ReasonSlow, ReasonBudgetSpent, ReasonUnknownOutcome)
+	m.settle(s.Path, ReasonSlow, ReasonBudgetSpent, ReasonUnknownOutcome, ReasonKeyWindow)
 }
 
 // refuse is row d: REFUSED, definitely without effect.

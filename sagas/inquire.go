@@ -36,6 +36,10 @@ func (m *machine) inquire(i int) {
 // ask emits the next question.
 func (m *machine) ask(i int) {
 	s, d := &m.inst.Steps[i], m.plan(i)
+	if m.inst.Suspended {
+		s.arm(TimerPause, OpInquire, s.Round, s.Asked, m.now)
+		return
+	}
 	key := m.key(i, OpInquire, s.Round)
 	if with, named := d.Inquire.With, key; s.Question == nil && (with != nil || s.Payload == nil) {
 		if with == nil { // the inputs of the do, which were dropped when it was resolved

@@ -308,6 +308,7 @@ const (
 	ReasonKeyWindow      Reason = "KEY_WINDOW"      // the key may be forgotten: another undo could pay twice
 	ReasonNoUndo         Reason = "NO_UNDO"         // an effect that no undo can take back
 	ReasonLateEffect     Reason = "LATE_EFFECT"     // took effect after it was counted as without effect
+	ReasonTwice          Reason = "TWICE"           // an earlier key took effect beside the fresh one that an operator chose
 	ReasonLivelock       Reason = "LIVELOCK"        // one event caused too many transitions: a bug
 	ReasonChildClosed    Reason = "CHILD_CLOSED"    // a child was closed by an operator: its effects are not known here
 	ReasonSignals        Reason = "SIGNALS"         // a buffer of signals is full; signals went to the dead letters
@@ -413,9 +414,11 @@ func (i *Instance) NeedsAttention() bool { return len(i.Attention) > 0 }
 // NextDue returns the earliest moment at which Timers has something to do; 0 = never. The store
 // keeps one timer per instance, and this is it.
 func (i *Instance) NextDue() Time {
-	due := earlier(i.Deadline, i.Expires)
+	due := earlier(earlier(i.Deadline, i.Expires), i.signalsDue())
 	for k := range i.Steps {
-		due = earlier(due, i.Steps[k].Timer.Due)
+		if t := &i.Steps[k].Timer; !i.still(t) {
+			due = earlier(due, t.Due)
+		}
 		due = earlier(due, i.Steps[k].Alert)
 	}
 	return due

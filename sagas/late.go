@@ -1,7 +1,5 @@
 package sagas
 
-import "slices"
-
 // lateDone handles the news, after the end of the run, that a step took effect (row 19).
 func (m *machine) lateDone(i int, r *Reply) string {
 	inst := m.inst
@@ -41,12 +39,7 @@ func (m *machine) answerFor(i int) {
 	if inst.Cause.Kind == 0 {
 		inst.Cause = Cause{Kind: CauseLateEffect, Path: s.Path}
 	}
-	if at := slices.Index(inst.Residue, s.Path); at >= 0 {
-		inst.Residue = slices.Delete(slices.Clone(inst.Residue), at, at+1)
-		if len(inst.Residue) == 0 {
-			inst.Residue = nil
-		}
-	}
+	m.dropResidue(s.Path)
 	m.fact(KindReopened, s.Path)
 	switch {
 	case !m.owes(i):
@@ -77,12 +70,7 @@ func (m *machine) lateUndone(i int, r *Reply) string {
 		return ignoredStale
 	}
 	m.undone(i, UndoUndone)
-	if at := slices.Index(inst.Residue, s.Path); at >= 0 {
-		inst.Residue = slices.Delete(slices.Clone(inst.Residue), at, at+1)
-		if len(inst.Residue) == 0 {
-			inst.Residue = nil
-		}
-	}
+	m.dropResidue(s.Path)
 	return ""
 }
 

@@ -23,6 +23,7 @@ const (
 	maxStartBytes   = 64 << 10  // all names, tags and ids of a start together
 	maxTransitions  = 10_000    // of one event; more is a bug (attention LIVELOCK)
 	maxCancels      = 16        // cancel requests that an instance remembers
+	maxAdminIDs     = 16        // operator requests that an instance remembers
 	maxRequestID    = 128       // bytes of a request ID
 	maxCode         = 128       // bytes kept of a reply's code
 	maxMessage      = 512       // bytes kept of a reply's message
@@ -101,7 +102,7 @@ func (i *Instance) weight() int {
 	for _, r := range i.Residue {
 		n += 4 + len(r)
 	}
-	if i.dynamic() || len(i.Latest) > 0 || len(i.Signals) > 0 || len(i.AdminIDs) > 0 {
+	if i.dynamic() || len(i.Latest) > 0 || len(i.Signals) > 0 || len(i.AdminIDs) > 0 || len(i.SeenSignals) > 0 || i.Parent != nil {
 		n += i.weightV2()
 	}
 	for k := range i.Steps {

@@ -21,7 +21,7 @@ const (
 // backwardTree is backward for an instance with frames.
 func (m *machine) backwardTree() {
 	u := undoing{m: m, t: m.shape(), below: make([]int8, len(m.inst.Steps))}
-	if !u.list(0, int32(len(m.inst.Steps)), false) {
+	if !u.list(0, int32(len(m.inst.Steps)), false) && !m.inst.Suspended {
 		m.compensated() // row 15
 	}
 }
@@ -82,7 +82,7 @@ func (u *undoing) step(i int32, waits bool) bool {
 		s.Undo = UndoOwed
 		m.transitions++
 	}
-	if s.Undo == UndoOwed && !s.Stuck && !waits && !after && !debt { // row r
+	if s.Undo == UndoOwed && !s.Stuck && !waits && !after && !debt && !m.inst.Suspended { // row r
 		m.sendFirstUndo(int(i))
 	}
 	if m.inDebt(int(i)) {

@@ -72,6 +72,9 @@ func certainty(r *Reply) Certainty {
 // doReply handles an answer to a do.
 func (m *machine) doReply(i int, r *Reply) string {
 	s := &m.inst.Steps[i]
+	if r.Round > 0 && r.Round < s.Round && r.Attempt > 0 {
+		return m.earlierRound(i, r)
+	}
 	if r.Attempt == 0 || r.Round != s.Round || r.Attempt > s.Attempts {
 		return m.phantom(i, r) // row n
 	}
@@ -145,6 +148,9 @@ func (m *machine) definite(i int, r *Reply, done bool) string {
 			return m.lateDone(i, r)
 		}
 		return ignoredStale
+	}
+	if s.State == StepSkipped && !done {
+		return ignoredStale // an operator went on without it
 	}
 	if done { // rows c, i and j
 		m.succeed(i, r.Output)

@@ -9,12 +9,16 @@ import (
 	"strings"
 )
 
-// start handles rows 1, 2, 3, 6 and 7.
+// start handles rows 1, 2, 3, 5, 6 and 7.
 func (m *machine) start(ev *Start) string {
-	if m.inst != nil {
+	if m.inst != nil && m.inst.Phase != Mailbox {
 		return m.startAgain(ev)
 	}
-	p := m.p
+	return m.startNew(ev, m.p, Instance{Run: 1, Rev: 1})
+}
+
+// startNew begins a run. base is what the record keeps of what was there before.
+func (m *machine) startNew(ev *Start, p *Plan, base Instance) string {
 	if p != nil && (p.Type != ev.Type || (ev.Version != 0 && ev.Version != p.Version)) {
 		p = nil
 	}
@@ -26,21 +30,28 @@ func (m *machine) start(ev *Start) string {
 			return m.refuseStart(ev, class, err.Error())
 		}
 	}
-	m.inst = &Instance{
-		WorkflowID: ev.WorkflowID,
-		Type:       ev.Type,
-		Version:    ev.Version,
-		Run:        1,
-		Rev:        1,
-		StartID:    ev.StartID,
-		InputHash:  sha256.Sum256(ev.Input),
-		Input:      ev.Input,
-		ReplyTo:    ev.ReplyTo,
-		Trace:      ev.Trace,
-		Tags:       sortedTags(ev.Tags),
-		IssuedAt:   min(max(ev.IssuedAt, 0), maxTime),
-		StartedAt:  m.now,
-		LastNow:    m.now,
+	if box := m.inst; box != nil && box.Phase == Mailbox { // what came before the start waits in the run
+		base.Rev, base.Seq = box.Rev, box.Seq
+		base.Signals, base.Latest, base.SeenSignals, base.AdminIDs = box.Signals, box.Latest, box.SeenSignals, box.AdminIDs
+	}
+	m.p = p
+	m.inst = &base
+	inst := m.inst
+	inst.WorkflowID = ev.WorkflowID
+	inst.Type = ev.Type
+	inst.Version = ev.Version
+	inst.StartID = ev.StartID
+	inst.InputHash = sha256.Sum256(ev.Input)
+	inst.Input = ev.Input
+	inst.ReplyTo = ev.ReplyTo
+	inst.Trace = ev.Trace
+	inst.Tags = sortedTags(ev.Tags)
+	inst.IssuedAt = min(max(ev.IssuedAt, 0), maxTime)
+	inst.StartedAt = m.now
+	inst.LastNow = m.now
+	if ev.Parent != nil {
+		parent := *ev.Parent
+		inst.Parent = &parent
 	}
 	m.effects = make([]Effect, 0, 4)
 	if p == nil { // row 2
@@ -55,6 +66,12 @@ func (m *machine) start(ev *Start) string {
 
 // run is row 1: the instance has its input and gets its plan. REQUIRES: m.p is that plan.
 func (m *machine) run() {
+	m.setUp()
+	m.advance()
+}
+
+// setUp is run without its first moves.
+func (m *machine) setUp() {
 	inst, p := m.inst, m.p
 	inst.Phase = Running
 	inst.Version = p.Version
@@ -74,7 +91,8 @@ func (m *machine) run() {
 			node++
 		}
 	}
-	detail := make([]KV, 0, 3)
+	tagged := m.addTags()
+	detail := make([]KV, 0, 4)
 	detail = append(detail, KV{"digest", p.Digest.String()})
 	if inst.StartID != "" {
 		detail = append(detail, KV{"startId", inst.StartID})
@@ -82,25 +100,118 @@ func (m *machine) run() {
 	if inst.Trace != "" {
 		detail = append(detail, KV{"trace", inst.Trace})
 	}
+	if tagged != nil {
+		detail = append(detail, KV{"tags", clip(tagged.Error(), maxMessage)})
+	}
 	m.fact(KindStarted, "", detail...)
-	m.advance()
 }
+
+// addTags evaluates the tags of the definition. A tag of the start goes before one of the same name.
+// Tags are for searching: a fault in them is noted in the fact started and stops nothing.
+func (m *machine) addTags() error {
+	if m.p.Tags == nil {
+		return nil
+	}
+	raw, err := m.render(-1, m.p.Tags, Key{})
+	if err != nil {
+		return err
+	}
+	v, err := parseJSON(raw)
+	o, ok := v.(*object)
+	if err != nil || !ok {
+		return errors.New("the tags are no object")
+	}
+	tags := slices.Clone(m.inst.Tags)
+	size := 0
+	for _, f := range o.fields {
+		if f.val == nil || slices.ContainsFunc(tags, func(t KV) bool { return t.Key == f.key }) {
+			continue
+		}
+		text, isText := f.val.(string)
+		if !isText {
+			text = string(appendJSON(nil, f.val))
+		}
+		if size += len(f.key) + len(text); size > maxTagBytes {
+			return fmt.Errorf("the tags take more than %d bytes", maxTagBytes)
+		}
+		tags = append(tags, KV{f.key, text})
+	}
+	slices.SortFunc(tags, func(a, b KV) int { return strings.Compare(a.Key, b.Key) })
+	m.inst.Tags = tags
+	return nil
+}
+
+const maxTagBytes = 4 << 10 // of the tags that a definition adds
 
 // startAgain answers a start for a workflow ID that has a record, be it only a marker.
 func (m *machine) startAgain(ev *Start) string {
 	inst := m.inst
 	if inst.Phase == Void { // row 4
-		m.fact(KindRejected, "", KV{"code", "CANCELLED_BEFORE_START"})
+		m.fact(KindRejected, "", KV{"code", codeCancelled})
+		m.rejectChild(ev, codeCancelled, "")
 		return ""
 	}
 	same := ev.StartID != "" && ev.StartID == inst.StartID
-	if same || sha256.Sum256(ev.Input) == inst.InputHash { // row 6
+	if !same && ev.Parent == nil { // a child is the same only as the child of the same step
+		same = sha256.Sum256(ev.Input) == inst.InputHash
+	}
+	if same { // row 6
 		m.fact(KindDuplicate, "", KV{"status", m.status()})
+		m.tellAgain(ev)
 		return ""
+	}
+	if m.reusable(ev) { // row 7
+		return m.startNew(ev, m.given, Instance{Run: inst.Run + 1, Rev: inst.Rev, Seq: inst.Seq, LastNow: inst.LastNow})
 	}
 	m.fact(KindConflict, "", KV{"status", m.status()}) // row 7
 	m.deadLetter(ClassConflict, "workflow ID "+inst.WorkflowID+" already has a run with another input")
+	m.rejectChild(ev, ClassConflict, "workflow ID "+inst.WorkflowID+" belongs to another run")
 	return ""
+}
+
+// codeCancelled is the code of a start that a cancel forbade.
+const codeCancelled = "CANCELLED_BEFORE_START"
+
+// reusable says whether the start may begin the next run of a workflow ID whose run has ended. It must
+// have been issued later than the start of that run: an older one that comes again has run before.
+func (m *machine) reusable(ev *Start) bool {
+	inst, p := m.inst, m.given
+	if p == nil || p.Reuse < ReuseAfterFailed || p.Type != ev.Type || (ev.Version != 0 && ev.Version != p.Version) {
+		return false
+	}
+	ended := inst.Phase
+	if ended == Marker {
+		ended = inst.Ended
+	}
+	if !ended.Terminal() || (p.Reuse == ReuseAfterFailed && ended == Completed) {
+		return false
+	}
+	began := inst.IssuedAt
+	if inst.Phase == Marker { // which does not remember it
+		began = inst.EndedAt
+	}
+	if len(inst.Attention) > 0 || (ended == Completed && inst.kept()) || ev.IssuedAt <= began {
+		return false
+	}
+	if checkStart(ev) != nil {
+		return false
+	}
+	_, err := admissible(p, ev.Input, ev.IssuedAt, m.now)
+	return err == nil
+}
+
+// tellAgain repeats the end of a child to a parent that starts it again.
+func (m *machine) tellAgain(ev *Start) {
+	inst := m.inst
+	switch {
+	case ev.Parent == nil:
+	case inst.Phase.Terminal():
+		m.tellParent()
+	case inst.Phase == Marker:
+		m.effects = append(m.effects, TellParent{WorkflowID: ev.Parent.WorkflowID, Done: ChildDone{
+			Run: ev.Parent.Run, Path: ev.Parent.Path, Child: inst.WorkflowID, Phase: inst.Ended,
+		}})
+	}
 }
 
 // status is the phase, in a marker the one in which the run ended.
@@ -119,13 +230,17 @@ func (m *machine) refuseStart(ev *Start, class, message string) string {
 		Detail: []KV{{"code", class}, {"message", clip(message, maxMessage)}},
 	})
 	m.deadLetter(class, message)
-	m.dropped = true
+	m.rejectChild(ev, class, message)
+	m.dropped = m.inst == nil // signals that wait for a start wait on
 	return ""
 }
 
 // checkStart is the part of row 3 that needs no plan.
 func checkStart(ev *Start) error {
 	size := len(ev.WorkflowID) + len(ev.Type) + len(ev.StartID) + len(ev.ReplyTo) + len(ev.Trace)
+	if ev.Parent != nil {
+		size += len(ev.Parent.WorkflowID) + len(ev.Parent.Path)
+	}
 	for k, v := range ev.Tags {
 		size += len(k) + len(v)
 	}

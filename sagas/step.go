@@ -70,7 +70,7 @@ import (
 // A step owes when it has an undo and is DONE, UNKNOWN, FAILED, REFUSED after more than one attempt,
 // or was ever said to be done.
 func Step(p *Plan, inst *Instance, ev Event, now Time) (*Instance, []Effect) {
-	m := &machine{p: p, now: min(max(now, 0), maxTime)}
+	m := &machine{p: p, given: p, now: min(max(now, 0), maxTime)}
 	if inst != nil {
 		m.own(inst)
 	}
@@ -87,6 +87,7 @@ func Step(p *Plan, inst *Instance, ev Event, now Time) (*Instance, []Effect) {
 // machine is the work of one Step.
 type machine struct {
 	p           *Plan
+	given       *Plan     // as Step got it: a start may bring another plan than the record is pinned to
 	inst        *Instance // a copy that may be changed; nil = none
 	now         Time
 	dropped     bool // the record is to be deleted
@@ -151,6 +152,14 @@ func (m *machine) dispatch(ev Event) (ignored string) {
 		return m.admin(&ev)
 	case DefLoaded:
 		return m.defLoaded()
+	case Signal:
+		return m.signal(&ev)
+	case ChildDone:
+		return m.childDone(&ev)
+	case Reverse:
+		return m.reverse(&ev)
+	case ParentClosed:
+		return m.parentClosed(&ev)
 	}
 	return ignoredUnknownEvent
 }
@@ -167,6 +176,19 @@ const (
 	ignoredWrongRun          = "wrong-run"
 	ignoredRevision          = "revision"
 	ignoredNotActive         = "not-active"
+
+	// An operator's action that the present state does not allow.
+	ignoredNotApplicable = "not-applicable"  // nothing here that the action could change
+	ignoredInFlight      = "in-flight"       // a command is on its way: wait for its answer, or for its time to pass
+	ignoredWaits         = "waits"           // the undo waits for others: settle those first
+	ignoredCommitted     = "committed"       // the saga only goes forward
+	ignoredPivotInFlight = "pivot-in-flight" // only the outcome of the pivot decides
+	ignoredKeyWindow     = "key-window"      // the key may be forgotten: resolve it, or retry with a new key
+	ignoredInputsGone    = "inputs-gone"     // the inputs of the do are not kept: retry with a new key
+	ignoredNoDebt        = "no-debt"         // nothing is owed here
+	ignoredBadRequest    = "bad-request"     // an argument is missing or no value of its kind
+	ignoredFull          = "full"            // the buffer of signals is full
+	ignoredNoInstance    = "no-instance"     // nobody waits for the signal
 )
 
 // Classes of DeadLetter.

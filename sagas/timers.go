@@ -42,9 +42,12 @@ func (m *machine) earliest() (fire func()) {
 	}
 	pick(inst.Deadline, m.fireDeadline)
 	pick(inst.Expires, m.fireExpires)
+	if len(inst.Signals) > 0 {
+		pick(inst.signalsDue(), m.expireSignals)
+	}
 	for i := range inst.Steps {
 		s := &inst.Steps[i]
-		if s.Timer.Due != 0 && s.Timer.Due < due {
+		if s.Timer.Due != 0 && s.Timer.Due < due && !inst.still(&s.Timer) {
 			pick(s.Timer.Due, func() { m.fireStep(i) })
 		}
 		if s.Alert != 0 && s.Alert < due {
@@ -53,6 +56,9 @@ func (m *machine) earliest() (fire func()) {
 	}
 	return fire
 }
+
+// still says whether a timer stands still: it would send something, and the instance is suspended.
+func (i *Instance) still(t *Timer) bool { return i.Suspended && t.Kind == TimerPause }
 
 // fireDeadline handles rows 9 and 10 for the saga's deadline.
 func (m *machine) fireDeadline() {
