@@ -25,12 +25,8 @@ func (m *machine) reply(r *Reply) string {
 		return ignoredWrongRun
 	}
 	i := inst.StepIndex(r.Path)
-	if node, old := 0, false; i < 0 {
-		if node, old = m.forgotten(r.Path); old && m.p.Steps[node].Undo == nil {
-			return ignoredDuplicate // nothing was owed for it
-		}
-		m.orphan(r, "the definition has no such step")
-		return ignoredUnknownPath
+	if i < 0 {
+		return m.replyToNone(r)
 	}
 	switch r.Op {
 	case OpDo:
@@ -41,6 +37,22 @@ func (m *machine) reply(r *Reply) string {
 		return m.inquireReply(i, r)
 	}
 	return ignoredUnknownEvent
+}
+
+// replyToNone handles an answer for a path that the instance does not have. It may be that of a round
+// which was forgotten: then its step was definite, and only news of an effect that an undo would have
+// to take back matters.
+func (m *machine) replyToNone(r *Reply) string {
+	node, ok := m.forgotten(r.Path)
+	switch {
+	case !ok:
+		m.orphan(r, "the definition has no such step")
+		return ignoredUnknownPath
+	case m.p.Steps[node].Undo == nil:
+		return ignoredDuplicate
+	}
+	m.orphan(r, "its round is over")
+	return ignoredStale
 }
 
 // orphan keeps a reply that tells of an effect which no instance answers for.

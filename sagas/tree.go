@@ -45,7 +45,7 @@ func buildTree(p *Plan, inst *Instance) *tree {
 	for i := range inst.Steps {
 		s := &inst.Steps[i]
 		if s.Frame != lastID {
-			if last = inst.frameAt(s.Frame) + 1; last <= 0 {
+			if last = inst.frameAt(s.Frame) + 1; last < 0 {
 				return nil
 			}
 			lastID = s.Frame

@@ -24,7 +24,15 @@ func (s *Script) printPlan(ref string, p *sagas.Plan) {
 	s.println(ref)
 	for i := range p.Steps {
 		step := &p.Steps[i]
-		s.printf("  %s %s %s.%s", step.Path, kindNames[step.Kind], step.Participant, step.Command)
+		s.printf("  %s%s", indent(p, i), step.Path)
+		if step.Node == sagas.NodeCall {
+			s.printf(" %s %s.%s", kindNames[step.Kind], step.Participant, step.Command)
+		} else {
+			s.printf(" %s", step.Node)
+		}
+		if step.Parent >= 0 && len(p.Steps[step.Parent].Lanes) > 1 {
+			s.printf(" in %s", p.Steps[step.Parent].Lanes[step.Lane].Name)
+		}
 		if len(step.Deps) > 0 {
 			var deps []string
 			for _, d := range step.Deps {
@@ -40,6 +48,15 @@ func (s *Script) printPlan(ref string, p *sagas.Plan) {
 		}
 		s.println("")
 	}
+}
+
+// indent shows how deep a node lies in the bodies of others.
+func indent(p *sagas.Plan, i int) string {
+	out := ""
+	for up := p.Steps[i].Parent; up >= 0; up = p.Steps[up].Parent {
+		out += "  "
+	}
+	return out
 }
 
 // observe prints the effects of one event and the changes it made. Events that the verb did not
@@ -193,12 +210,25 @@ func (s *Script) state(_ *arguments, _ string) error {
 	for _, path := range v.Residue {
 		s.printf("residue %s\n", path)
 	}
+	for i := range inst.Frames {
+		f := &inst.Frames[i]
+		s.printf("frame %s", framePath(inst, f))
+		s.printf(" %s", frameStates[f.State])
+		if f.Cause.Kind != 0 {
+			s.printf(" cause=%s", quoteIfNeeded(f.Cause.String()))
+		}
+		s.println("")
+	}
 	for i := range inst.Steps {
 		step := &inst.Steps[i]
 		if step.Timer.Due != 0 {
 			what := "answer to"
-			if step.Timer.Kind == sagas.TimerPause {
+			switch step.Timer.Kind {
+			case sagas.TimerPause:
 				what = "next"
+			case sagas.TimerWait, sagas.TimerRemind:
+				s.printf("timer %s: %s %s\n", since(step.Timer.Due, now), waitNames[step.Timer.Kind], step.Path)
+				continue
 			}
 			s.printf("timer %s: %s %s %s\n", since(step.Timer.Due, now), what, step.Timer.Op, step.Path)
 		}
@@ -216,6 +246,22 @@ func (s *Script) state(_ *arguments, _ string) error {
 		s.printf("output%s\n", compact(inst.Output))
 	}
 	return nil
+}
+
+var frameStates = map[sagas.FrameState]string{
+	sagas.FrameWaiting: "waiting", sagas.FrameOpen: "open", sagas.FrameDone: "done", sagas.FrameUndoing: "undoing", sagas.FrameUndone: "undone",
+}
+
+var waitNames = map[sagas.TimerKind]string{sagas.TimerWait: "end of the wait of", sagas.TimerRemind: "reminder of"}
+
+// framePath names a frame by the step that it belongs to and its key.
+func framePath(inst *sagas.Instance, f *sagas.Frame) string {
+	for i := range inst.Steps {
+		if s := &inst.Steps[i]; s.Node == f.Node && s.Frame == f.In {
+			return s.Path + "[" + f.Key + "]"
+		}
+	}
+	return "[" + f.Key + "]"
 }
 
 // ledger prints what the virtual participants executed and reversed.
