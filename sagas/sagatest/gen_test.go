@@ -11,15 +11,18 @@ import (
 )
 
 // The generators draw valid plans: at most one pivot, nothing that can fail the saga after or beside
-// it, an inquiry where an unknown pivot needs one. Two ways in: a definition text that is parsed and
-// compiled (a sequence, with expressions), and a plan built by hand (any graph, no expressions).
+// it, an inquiry where an unknown pivot needs one. Three ways in: a definition text that is parsed and
+// compiled (a sequence, with expressions, or blocks), and a plan built by hand (any graph, no expressions).
 
 // drawPlan draws a plan of either kind.
 func drawPlan(t *rapid.T) *sagas.Plan {
-	if rapid.IntRange(0, 3).Draw(t, "from text") == 0 {
+	switch rapid.IntRange(0, 7).Draw(t, "from text") {
+	case 0, 1:
 		return drawCompiledPlan(t)
+	case 2, 3, 4:
+		return drawGraphPlan(t)
 	}
-	return drawGraphPlan(t)
+	return drawBlockPlan(t)
 }
 
 // drawGraphPlan builds a graph of 1..8 calls: a random graph of steps that can be undone, then
@@ -228,7 +231,8 @@ func drawDefinition(t *rapid.T) string {
 
 // drawInput is the input of a start.
 func drawInput(t *rapid.T) []byte {
-	return fmt.Appendf(nil, `{"n":%d}`, rapid.IntRange(0, 5).Draw(t, "n"))
+	lists := []string{`["a","b"]`, `["a","b","c"]`, `["a"]`, `[]`}
+	return fmt.Appendf(nil, `{"list":%s,"n":%d}`, rapid.SampledFrom(lists).Draw(t, "list"), rapid.IntRange(0, 5).Draw(t, "n"))
 }
 
 // mood is how the participants of one scenario behave.

@@ -3,6 +3,8 @@ package sagatest_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/sagas/sagatest"
@@ -30,11 +32,17 @@ type account struct {
 }
 
 func newOracle(plan *sagas.Plan) *oracle {
-	o := &oracle{plan: plan, steps: make(map[string]*account)}
-	for i := range plan.Steps {
-		o.steps[plan.Steps[i].Path] = &account{sent: make(map[uint32]uint32), undoSent: make(map[uint32]uint32)}
+	return &oracle{plan: plan, steps: make(map[string]*account)}
+}
+
+// of is the account of a path; one of a step that was never sent is empty.
+func (o *oracle) of(path string) *account {
+	a := o.steps[path]
+	if a == nil {
+		a = &account{sent: make(map[uint32]uint32), undoSent: make(map[uint32]uint32)}
+		o.steps[path] = a
 	}
-	return o
+	return a
 }
 
 func (a *account) attempts() uint32 {
@@ -62,10 +70,10 @@ func (a *account) mayOwe() bool {
 
 // reply books what a participant said. It is booked before the effects of the same event.
 func (o *oracle) reply(r sagas.Reply) {
-	a := o.steps[r.Path]
-	if a == nil || r.Run != 1 {
+	if r.Run != 1 {
 		return
 	}
+	a := o.of(r.Path)
 	switch r.Op {
 	case sagas.OpDo, sagas.OpInquire:
 		if r.Op == sagas.OpDo && r.Attempt > a.sent[r.Round] {
@@ -97,10 +105,7 @@ func (o *oracle) reply(r sagas.Reply) {
 }
 
 func (o *oracle) command(c sagas.Command) {
-	a := o.steps[c.Path]
-	if a == nil {
-		return
-	}
+	a := o.of(c.Path)
 	switch c.Op {
 	case sagas.OpDo:
 		a.sent[c.Round] = max(a.sent[c.Round], c.Attempt)
@@ -122,26 +127,117 @@ func (o *oracle) book(r sagatest.Record) {
 	}
 }
 
-// dependents are the plan indexes of every step that waits for i, directly or not.
-func dependents(p *sagas.Plan, i int) []int {
-	seen := map[int]bool{}
-	var walk func(int)
-	walk = func(i int) {
-		for j := range p.Steps {
-			if slices.Contains(p.Steps[j].Deps, i) && !seen[j] {
-				seen[j] = true
-				walk(j)
-			}
+// place is where a path lies: the nodes around the step from the outside in and the step itself, each
+// with the key of the frame below it, "" = none.
+type place []struct {
+	node int
+	key  string
+}
+
+func placeOf(p *sagas.Plan, path string) place {
+	keys := make(map[int]string)
+	for _, part := range strings.Split(path, "/") {
+		if id, rest, framed := strings.Cut(part, "["); framed {
+			keys[p.StepIndex(id)] = strings.TrimSuffix(rest, "]")
 		}
 	}
-	walk(i)
-	var out []int
-	for j := range p.Steps {
-		if seen[j] {
-			out = append(out, j)
+	var out place
+	for i := nodeOf(p, path); i >= 0; i = p.Steps[i].Parent {
+		out = append(out, struct {
+			node int
+			key  string
+		}{i, keys[i]})
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// nodeOf is the plan index of the node of a path.
+func nodeOf(p *sagas.Plan, path string) int {
+	return p.StepIndex(path[strings.LastIndexByte(path, '/')+1:])
+}
+
+// dependsOn says whether the step at path y depends on the one at path x: in the innermost list that
+// holds both, or by the order of rounds, or of items that go one at a time. It is slow and obvious.
+func dependsOn(p *sagas.Plan, y, x string) bool {
+	a, b := placeOf(p, x), placeOf(p, y)
+	for k := 0; k < len(a) && k < len(b); k++ {
+		nx, ny := &p.Steps[a[k].node], &p.Steps[b[k].node]
+		if a[k].node != b[k].node {
+			if nx.Lane == ny.Lane {
+				return waitsFor(p, b[k].node, a[k].node)
+			}
+			around := &p.Steps[nx.Parent]
+			return around.Node == sagas.NodeScope && around.Lanes[ny.Lane].Name == sagas.LaneCatch
 		}
+		if a[k].key == b[k].key || k == len(a)-1 || k == len(b)-1 {
+			continue
+		}
+		switch nx.Node {
+		case sagas.NodeEach:
+			return nx.Each.AtOnce == 1 && a[k].key < b[k].key // the items of these tests are sorted
+		case sagas.NodeScope: // a step of the catch lane has no key there
+			return b[k].key == "" || a[k].key != "" && number(a[k].key) < number(b[k].key)
+		default:
+			return number(a[k].key) < number(b[k].key)
+		}
+	}
+	return false // the same step, or one around the other
+}
+
+func number(key string) int {
+	n, err := strconv.Atoi(key)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// waitsFor says whether node y of a list waits for node x, directly or over others.
+func waitsFor(p *sagas.Plan, y, x int) bool {
+	for _, d := range p.Steps[y].Deps {
+		if d == x || waitsFor(p, d, x) {
+			return true
+		}
+	}
+	return false
+}
+
+// stepOf finds a step, nil = it is not there.
+func stepOf(inst *sagas.Instance, path string) *sagas.StepState {
+	if inst == nil {
+		return nil
+	}
+	if i := inst.StepIndex(path); i >= 0 {
+		return &inst.Steps[i]
+	}
+	return nil
+}
+
+// framesOf are the numbers of the frames around a step, from the inside out.
+func framesOf(inst *sagas.Instance, path string) []uint32 {
+	step := stepOf(inst, path)
+	if step == nil {
+		return nil
+	}
+	var out []uint32
+	for id := step.Frame; id != 0; {
+		at := slices.IndexFunc(inst.Frames, func(f sagas.Frame) bool { return f.ID == id })
+		out = append(out, id)
+		id = inst.Frames[at].In
 	}
 	return out
+}
+
+// turnedFrame is the innermost frame around a step that was turned round by itself, 0 = none.
+func turnedFrame(inst *sagas.Instance, path string) uint32 {
+	for _, id := range framesOf(inst, path) {
+		at := slices.IndexFunc(inst.Frames, func(f sagas.Frame) bool { return f.ID == id })
+		if st := inst.Frames[at].State; st == sagas.FrameUndoing || st == sagas.FrameUndone {
+			return id
+		}
+	}
+	return 0
 }
 
 // commands of one record.
@@ -163,7 +259,7 @@ func describe(trace []sagatest.Record, plan *sagas.Plan) string {
 	}
 	for i := range plan.Steps {
 		s := &plan.Steps[i]
-		out += fmt.Sprintf("    step %d %s kind=%d deps=%v attempts=%d attempt=%v within=%v keyWindow=%v inquire=%v undo=%v\n", i, s.Path, s.Kind, s.Deps, s.Retry.Attempts, s.Attempt, s.Within, s.KeyWindow, s.Inquire != nil, s.Undo != nil)
+		out += fmt.Sprintf("    step %d %s in %d %s kind=%d deps=%v attempts=%d attempt=%v within=%v keyWindow=%v inquire=%v undo=%v\n", i, s.Path, s.Parent, s.Node, s.Kind, s.Deps, s.Retry.Attempts, s.Attempt, s.Within, s.KeyWindow, s.Inquire != nil, s.Undo != nil)
 	}
 	return out
 }

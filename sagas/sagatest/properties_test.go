@@ -176,7 +176,7 @@ func TestP06_Atomicity(t *testing.T) {
 			return
 		}
 		for _, e := range s.w.Participants.Ledger() {
-			step := &s.plan.Steps[s.plan.StepIndex(e.Path)]
+			step := &s.plan.Steps[nodeOf(s.plan, e.Path)]
 			switch {
 			case step.Undo != nil && e.Executed != e.Reversed:
 				failf(t, s, "compensated, but %s was executed %d and reversed %d times", e.Path, e.Executed, e.Reversed)
@@ -206,24 +206,31 @@ func TestP07_CompletedExactlyOnce(t *testing.T) {
 			executed[e.Path] += e.Executed
 			reversed[e.Path] += e.Reversed
 		}
-		for i := range s.plan.Steps {
-			step := &s.plan.Steps[i]
-			if reversed[step.Path] != 0 {
-				failf(t, s, "completed, but %s was reversed", step.Path)
-			}
-			if step.Kind == sagas.Optional || inst.Steps[i].State == sagas.StepSkipped {
-				continue
-			}
-			if executed[step.Path] != 1 {
-				failf(t, s, "completed, but %s was executed %d times", step.Path, executed[step.Path])
-			}
-			if inst.Steps[i].State != sagas.StepDone {
-				failf(t, s, "completed, but %s is %s", step.Path, inst.Steps[i].State)
+		for path := range executed {
+			undone := turnedFrame(inst, path) != 0
+			switch step := &s.plan.Steps[nodeOf(s.plan, path)]; {
+			case undone && step.Undo != nil && executed[path] != reversed[path]:
+				failf(t, s, "completed, but %s, which was to be undone, was executed %d and reversed %d times", path, executed[path], reversed[path])
+			case !undone && reversed[path] != 0:
+				failf(t, s, "completed, but %s was reversed", path)
+			case executed[path] > 1:
+				failf(t, s, "%s was executed %d times", path, executed[path])
 			}
 		}
 		for i := range inst.Steps {
-			if st := inst.Steps[i].State; st == sagas.StepSkipped && executed[inst.Steps[i].Path] != 0 {
-				failf(t, s, "skipped, but %s was executed", inst.Steps[i].Path)
+			step, plan := &inst.Steps[i], &s.plan.Steps[inst.Steps[i].Node]
+			if step.Kind == sagas.Optional || turnedFrame(inst, step.Path) != 0 || plan.OnReject && step.State == sagas.StepRefused {
+				continue
+			}
+			switch {
+			case step.State == sagas.StepSkipped:
+				if executed[step.Path] != 0 {
+					failf(t, s, "skipped, but %s was executed", step.Path)
+				}
+			case step.State != sagas.StepDone:
+				failf(t, s, "completed, but %s is %s", step.Path, step.State)
+			case plan.Node == sagas.NodeCall && executed[step.Path] != 1:
+				failf(t, s, "completed, but %s was executed %d times", step.Path, executed[step.Path])
 			}
 		}
 	})
@@ -240,12 +247,12 @@ func TestP08_PointOfNoReturn(t *testing.T) {
 		o := (*oracle)(nil)
 		s = newScenario(t, k, func(r sagatest.Record) {
 			o.book(r)
-			pivot := o.steps[s.plan.Steps[s.plan.Pivot].Path]
+			pivot := o.of(s.plan.Steps[s.plan.Pivot].Path) // it stands in the saga itself
 			if pivot.attempts() == 0 || pivot.refused && !pivot.executed {
 				return
 			}
 			for _, c := range commands(r) {
-				if c.Op == sagas.OpUndo {
+				if c.Op == sagas.OpUndo && turnedFrame(r.After, c.Path) == 0 {
 					failf(t, s, "undo of %s although the pivot was sent and not refused", c.Path)
 				}
 			}
@@ -266,14 +273,16 @@ func withPivot(t *rapid.T) *sagas.Plan {
 func drawPlanIn(t *rapid.T) *sagas.Plan { return drawPlan(t) }
 
 // P9: order. undo(a) is emitted only when every debtor that depends on a is out of debt. A debtor
-// that is still in flight drains first: its attempt may answer until its deadline, 30 s at most.
-// So does a itself.
+// that is still in flight drains first: its attempt may answer until its deadline, 30 s at most, unless
+// the policy is eager. So does a itself. A frame that was turned round by itself looks at its own steps
+// only.
 func TestP09_OrderOfCompensation(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s *scenario
 		var o *oracle
-		var drainSince sagas.Time
+		since := make(map[uint32]sagas.Time)   // when a frame was turned round, 0 = the saga
 		open := make(map[string]sagas.Command) // latest do of a step that nobody has answered
+		drains := make(map[string]sagas.Time)  // until when its answer is waited for
 		s = newScenario(t, knobs{}, func(r sagatest.Record) {
 			if rep, ok := r.Event.(sagas.Reply); ok {
 				o.reply(rep)
@@ -290,23 +299,45 @@ func TestP09_OrderOfCompensation(t *testing.T) {
 			}
 			now := r.After.LastNow
 			if r.After.Phase == sagas.Compensating && (r.Before == nil || r.Before.Phase == sagas.Running) {
-				drainSince = now
+				since[0] = now
+			}
+			for i := range r.After.Frames {
+				f := &r.After.Frames[i]
+				if _, known := since[f.ID]; !known && (f.State == sagas.FrameUndoing || f.State == sagas.FrameUndone) {
+					since[f.ID] = now
+				}
+			}
+			clear(drains)
+			for path, do := range open {
+				until := do.Deadline
+				for _, id := range append(framesOf(r.After, path), 0) {
+					if at, turned := since[id]; turned {
+						until = min(until, at+30_000)
+					}
+				}
+				if beat := s.plan.Steps[nodeOf(s.plan, path)].Heartbeat; beat > 0 || s.plan.OnFailure == sagas.Eager {
+					until = 0 // silence ends it early
+				}
+				drains[path] = until
 			}
 			for _, c := range commands(r) {
 				switch c.Op {
 				case sagas.OpDo:
 					open[c.Path] = c
 				case sagas.OpUndo:
-					for _, d := range dependents(s.plan, s.plan.StepIndex(c.Path)) {
-						step := &s.plan.Steps[d]
-						if step.Undo != nil && o.steps[step.Path].mayOwe() {
-							failf(t, s, "undo of %s before %s, which depends on it, is out of debt", c.Path, step.Path)
-						}
+					region := turnedFrame(r.After, c.Path)
+					if now < drains[c.Path] {
+						failf(t, s, "undo of %s while it may still answer", c.Path)
 					}
-					for _, d := range append(dependents(s.plan, s.plan.StepIndex(c.Path)), s.plan.StepIndex(c.Path)) {
-						path := s.plan.Steps[d].Path
-						if do, sent := open[path]; sent && now < min(do.Deadline, drainSince+30_000) {
-							failf(t, s, "undo of %s while %s#%d may still answer", c.Path, path, do.Attempt)
+					for path, a := range o.steps {
+						if region != 0 && !slices.Contains(framesOf(r.After, path), region) || !dependsOn(s.plan, path, c.Path) {
+							continue
+						}
+						if s.plan.Steps[nodeOf(s.plan, path)].Undo != nil && a.mayOwe() {
+							failf(t, s, "undo of %s before %s, which depends on it, is out of debt", c.Path, path)
+						}
+						if now < drains[path] {
+							failf(t, s, "undo of %s while %s may still answer", c.Path, path)
 						}
 					}
 				}
@@ -315,6 +346,85 @@ func TestP09_OrderOfCompensation(t *testing.T) {
 		})
 		o = newOracle(s.plan)
 		s.run(knobs{})
+		s.settle()
+	})
+}
+
+// P4: no early step. The first do of a step is emitted only after everything it depends on is
+// resolved, and never more items of an each are in work than its atOnce.
+func TestP04_NoEarlyStep(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		s = newScenario(t, knobs{forgetful: true}, func(r sagatest.Record) {
+			if r.After == nil {
+				return
+			}
+			for _, c := range commands(r) {
+				if c.Op != sagas.OpDo || c.Attempt > 1 {
+					continue
+				}
+				for i := range r.After.Steps {
+					step := &r.After.Steps[i]
+					if !dependsOn(s.plan, c.Path, step.Path) || turnedFrame(r.After, step.Path) != 0 {
+						continue
+					}
+					switch step.State {
+					case sagas.StepDone, sagas.StepSkipped:
+					case sagas.StepRefused, sagas.StepFailed, sagas.StepUnknown:
+						if plan := &s.plan.Steps[step.Node]; step.Kind != sagas.Optional && !plan.OnReject {
+							failf(t, s, "%s begins though %s, on which it depends, failed", c.Path, step.Path)
+						}
+					default:
+						failf(t, s, "%s begins though %s, on which it depends, is %s", c.Path, step.Path, step.State)
+					}
+				}
+			}
+			for i := range r.After.Frames {
+				f := &r.After.Frames[i]
+				each := s.plan.Steps[f.Node].Each
+				if each == nil {
+					continue
+				}
+				atWork := 0
+				for k := range r.After.Frames {
+					if g := &r.After.Frames[k]; g.Node == f.Node && g.In == f.In && (g.State == sagas.FrameOpen || g.State == sagas.FrameUndoing) {
+						atWork++
+					}
+				}
+				late := 0 // frames whose undo came up again after they had made room
+				for k := range r.After.Frames {
+					if g := &r.After.Frames[k]; g.Node == f.Node && g.In == f.In && g.State == sagas.FrameUndoing {
+						late++
+					}
+				}
+				if atWork-late > int(each.AtOnce) {
+					failf(t, s, "%d items are in work", atWork)
+				}
+			}
+		})
+		s.run(knobs{forgetful: true})
+		s.settle()
+	})
+}
+
+// P20: bounds. Every state fits a record, and no event makes the machine run on and on.
+func TestP20_Bounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s *scenario
+		s = newScenario(t, knobs{plan: drawBlockPlan, forgetful: true}, func(r sagatest.Record) {
+			if r.After == nil {
+				return
+			}
+			if n := len(encode(r.After)); n > sagas.MaxRecordBytes || len(r.After.Steps) > sagas.MaxPaths || len(r.After.Frames) > sagas.MaxFrames {
+				failf(t, s, "%d bytes, %d steps, %d frames", n, len(r.After.Steps), len(r.After.Frames))
+			}
+			for _, a := range r.After.Attention {
+				if a.Reason == sagas.ReasonLivelock || a.Reason == sagas.ReasonExpr {
+					failf(t, s, "attention %s", a)
+				}
+			}
+		})
+		s.run(knobs{forgetful: true})
 		s.settle()
 	})
 }
@@ -330,24 +440,29 @@ func TestP10_NoForgottenDebt(t *testing.T) {
 			if r.After == nil || len(r.After.Steps) == 0 {
 				return
 			}
-			for i := range s.plan.Steps {
-				plan, step := &s.plan.Steps[i], &r.After.Steps[i]
-				a := o.steps[plan.Path]
+			for path, a := range o.steps {
+				plan, step := &s.plan.Steps[nodeOf(s.plan, path)], stepOf(r.After, path)
 				if plan.Undo == nil {
 					// Nobody owes an undo of it, but a saga that counts as compensated left nothing behind.
 					if r.After.Phase == sagas.Compensated && (plan.Kind == sagas.Pivot || plan.Kind == sagas.Retriable) && a.debt() {
-						failf(t, s, "%s may have an effect that cannot be undone, but the saga is compensated", plan.Path)
+						failf(t, s, "%s may have an effect that cannot be undone, but the saga is compensated", path)
+					}
+					continue
+				}
+				if step == nil {
+					if a.debt() && a.attempts() > 0 {
+						failf(t, s, "%s may have an effect, but is forgotten", path)
 					}
 					continue
 				}
 				if a.attempts() > 0 && step.Round == 0 {
-					failf(t, s, "%s was sent, but the instance does not know", plan.Path)
+					failf(t, s, "%s was sent, but the instance does not know", path)
 				}
 				if !a.debt() {
 					continue
 				}
 				if problem := forgotten(r.After, step); problem != "" {
-					failf(t, s, "%s may have an effect, but %s", plan.Path, problem)
+					failf(t, s, "%s may have an effect, but %s", path, problem)
 				}
 			}
 		})
@@ -373,7 +488,11 @@ func forgotten(inst *sagas.Instance, step *sagas.StepState) string {
 	case sagas.UndoOwed, sagas.UndoPending, sagas.UndoBackoff, sagas.UndoInquiring, sagas.UndoStopped:
 		backward = true
 	}
-	switch inst.Phase {
+	phase := inst.Phase
+	if phase.Active() && turnedFrame(inst, step.Path) != 0 {
+		phase = sagas.Compensating
+	}
+	switch phase {
 	case sagas.Completed:
 		// What was open at the end of a run is history. A mandatory step cannot be among it (P7); an
 		// optional one can, when its participant contradicted itself.
@@ -411,7 +530,7 @@ func TestP11_NothingToUndo(t *testing.T) {
 				if c.Op != sagas.OpUndo {
 					continue
 				}
-				switch a := o.steps[c.Path]; {
+				switch a := o.of(c.Path); {
 				case a.attempts() == 0:
 					failf(t, s, "undo of %s, which was never sent", c.Path)
 				case a.refused && a.onlyOne && !a.tooLate && !a.executed:
@@ -540,7 +659,7 @@ func TestP18_Budgets(t *testing.T) {
 				if burst[c.Path]++; burst[c.Path] > 4 { // a do, its inquiry, an undo and its second round
 					failf(t, s, "%s: %d commands at one moment", c.Path, burst[c.Path])
 				}
-				step := &s.plan.Steps[s.plan.StepIndex(c.Path)]
+				step := &s.plan.Steps[nodeOf(s.plan, c.Path)]
 				switch c.Op {
 				case sagas.OpDo:
 					n := dos[c.Path]
@@ -565,7 +684,14 @@ func TestP18_Budgets(t *testing.T) {
 					if turned(r, c) {
 						failf(t, s, "%s: a do while the saga compensates", c.Path)
 					}
-					pivotSent := s.plan.Pivot >= 0 && r.Before != nil && len(r.Before.Steps) > 0 && r.Before.Steps[s.plan.Pivot].Round > 0
+					if r.Before != nil && turnedFrame(r.Before, c.Path) != 0 {
+						failf(t, s, "%s: a do while what is around it is undone", c.Path)
+					}
+					pivotSent := false
+					if s.plan.Pivot >= 0 {
+						pivot := stepOf(r.Before, s.plan.Steps[s.plan.Pivot].Path)
+						pivotSent = pivot != nil && pivot.Round > 0
+					}
 					if s.plan.Deadline > 0 && !pivotSent && now >= started+sagas.Time(s.plan.Deadline.Milliseconds()) {
 						failf(t, s, "%s: a do after the deadline of the saga", c.Path)
 					}
