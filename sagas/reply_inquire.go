@@ -20,7 +20,7 @@ func (m *machine) inquireReply(i int, r *Reply) string {
 	case OutcomeExecuted:
 		return m.definite(i, r, true)
 	case OutcomeNotExecuted:
-		if s.UndoRound > 0 && (s.State == StepDone || s.Undo.settled()) {
+		if s.UndoRound > 0 {
 			return ignoredStale // once an undo went out, "no effect" may be its work
 		}
 		if s.Kind == Retriable && s.State == StepInquiring && !s.Fatal && !m.turned(i) {

@@ -43,6 +43,10 @@ var rules = map[string]rule{
 	"diagram": {
 		own: []string{"sagas"},
 		why: "diagram draws a definition: it knows no cluster, and gives bytes",
+	"sagas/prove": {
+		own:   []string{"sagas"},
+		third: []string{"cel.dev/"},
+		why:   "prove explores the machine and nothing else: no broker, no participant kit",
 	},
 	"protocol": {
 		third: []string{"github.com/linkedin/goavro/"},

@@ -1,0 +1,62 @@
+// Package prove explores every run of a saga definition, within bounds, on the real machine.
+//
+// The exploration goes breadth first over explicit states. A state is the encoded instance, the
+// commands and replies on their way as a multiset, the inboxes of the participants, and books that an
+// observer keeps who sees only commands and replies. What can happen in a state is a move: a
+// participant takes a command and answers in one of the ways its contract allows, a reply arrives, the
+// next timers fire, the deadline of the saga passes, somebody cancels, an operator acts, a message is
+// delivered twice. Each move is one event for sagas.Step, and each state that is looked at was read
+// back from its bytes, as after a crash. Properties (see Property) are judged from the books, the
+// inboxes and the phase, not by the machine's own rules. The first violation ends the exploration, and
+// because it is breadth first its run is a shortest one.
+//
+// # Bounds
+//
+// Attempts of a do, an undo and a question are capped (Bound does it to the plan). A step that is
+// retried without end, an undo and a question are answered for good at the cap; until what is on its
+// way for such an attempt has arrived, time does not pass its timer. Cancels, doubled deliveries and
+// operator actions are counted. Whatever arrives after the end arrives within the retention. One run
+// is explored: where a saga continues as its next run, the exploration stops. Progress replies and
+// reminders are left out. A report names all of this, and a bound that ended the exploration early
+// (states, depth) turns "proved" into "no violation found within".
+//
+// # Time
+//
+// Time moves only to the next due timer of a step, and a state keeps moments relative to its last
+// change. So timers fire in the order of their durations, whereas messages may be arbitrarily late:
+// they stay on their way while timers fire. Silence is a message that never arrives. The deadline of
+// the saga may pass at every moment at which the saga runs, whatever its length, so what is proved
+// holds for every length; the clocks of participants are not trusted, so a do may take effect after
+// its deadline. Jitter is off and pauses do not grow.
+//
+// # Reductions
+//
+// These make states meet, or leave out moves that lead nowhere new. Options.Plain turns them off but
+// for the first; a test compares the two on small definitions.
+//
+//   - Relative time, and counters that only people read. Step asks for differences of moments and for
+//     the equality of a timer's generation, never for their values.
+//   - A participant's command and the arrival of its reply are one move. Taking a command touches only
+//     the participant's rows of one step, so it commutes with everything but another command to the
+//     same rows; it may therefore be postponed to just before its reply arrives, or before such a
+//     command is taken. So a command is also taken alone where another one for the step is on its way,
+//     or where the run has ended and the effect itself is what is looked for.
+//   - What can only be ignored is dropped: a reply that Step ignores now, or a command that the inbox
+//     answers with such a reply. The machine's rules are monotonous there: answers of older attempts
+//     and rounds stay old, what is settled stays settled.
+//   - How a settled step came to be settled: attempts of a step that is done, codes and cause once the
+//     saga has turned round, the rows of a step whose debt is paid and of which nothing is on its way,
+//     cancels that were answered once the saga left RUNNING.
+//   - A state is known by 128 bits of the SHA-256 of its description. Options.FullKeys compares the
+//     descriptions themselves.
+//
+// # Liveness
+//
+// From every state some run that needs neither people nor luck must lead to an end, to attention, or to
+// a wait for the world. With timers that fire, messages that arrive and participants that answer at the
+// bound, that is the same as: every fair run gets there.
+//
+// # Determinism
+//
+// Counts, verdict and counterexample do not depend on the number of workers.
+package prove
