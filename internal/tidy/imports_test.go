@@ -43,6 +43,7 @@ var rules = map[string]rule{
 	"diagram": {
 		own: []string{"sagas"},
 		why: "diagram draws a definition: it knows no cluster, and gives bytes",
+	},
 	"sagas/prove": {
 		own:   []string{"sagas"},
 		third: []string{"cel.dev/"},
