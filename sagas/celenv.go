@@ -68,13 +68,22 @@ var reservedNames = []string{nameInput, nameStep, "saga", nameKey, nameIndex, na
 var celEnv = newCelEnv()
 
 func newCelEnv() *cel.Env {
+	e, err := newEnv(cel.MapType(cel.StringType, cel.DynType))
+	if err != nil {
+		panic("sagas: expression environment: " + err.Error()) // constant input: cannot fail in a release
+	}
+	return e
+}
+
+// newEnv is the environment with a type for the variable input.
+func newEnv(input *cel.Type, more ...cel.EnvOption) (*cel.Env, error) {
 	opts := []cel.EnvOption{
 		cel.StdLib(cel.StdLibSubset(env.NewLibrarySubset().AddExcludedFunctions(zoneFunctions()...))),
 		cel.OptionalTypes(),
 		cel.DefaultUTCTimeZone(true),
 		cel.CrossTypeNumericComparisons(true),
 		cel.CustomTypeAdapter(adapter{}),
-		cel.Variable(nameInput, cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable(nameInput, input),
 		cel.Variable(nameStep, cel.MapType(cel.StringType, cel.MapType(cel.StringType, cel.DynType))),
 		cel.Variable(nameNow, cel.TimestampType),
 		cel.Variable(nameKey, cel.StringType),
@@ -89,11 +98,8 @@ func newCelEnv() *cel.Env {
 	}
 	opts = append(opts, decimalFunctions()...)
 	opts = append(opts, signalFunctions()...)
-	e, err := cel.NewCustomEnv(opts...)
-	if err != nil {
-		panic("sagas: expression environment: " + err.Error()) // constant input: cannot fail in a release
-	}
-	return e
+	opts = append(opts, moneyFunctions()...)
+	return cel.NewCustomEnv(append(opts, more...)...)
 }
 
 // zoneFunctions are the accessors of timestamps that take the name of a time zone.
@@ -122,6 +128,7 @@ func zoneFunctions() []*env.Function {
 func program(env *cel.Env, ast *cel.Ast) (cel.Program, error) {
 	return env.Program(ast,
 		cel.CostLimit(MaxExprCost),
+		cel.CostTracking(sumCost{}),
 		cel.OptimizeRegex(interpreter.MatchesRegexOptimization),
 		cel.CustomDecoratorV2(guardLiterals),
 	)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"cel.dev/cel-go/cel"
 )
 
 // checker finds everything in a definition that is readable but wrong. It compiles the plan on the
@@ -14,10 +16,11 @@ import (
 type checker struct {
 	flow
 	r      *report
-	names  []string  // step ids
-	pivots []int     // plan indexes
-	envs   []exprEnv // of each node: what expressions in its place see
-	newer  bool      // an expression uses what level 2 added
+	names  []string            // step ids
+	pivots []int               // plan indexes
+	envs   []exprEnv           // of each node: what expressions in its place see
+	newer  bool                // an expression uses what level 2 added
+	typed  map[string]*cel.Env // by the names of the items: environments with the declared input
 }
 
 // checkDefinition reports what is wrong with a definition and gives its plan. The plan is of use
@@ -40,7 +43,12 @@ func checkDefinition(r *report, d *Definition) *Plan {
 	for i := range c.defs {
 		c.step(i)
 	}
+	c.checkShape()
+	c.checkUndoOrder()
 	c.checkPivots()
+	c.checkEnds()
+	c.checkCredit()
+	c.checkRetention()
 	c.plan.Output = c.mapping("output", d.Output, place{top, c.inOutput})
 	c.level()
 	if canonical := d.Canonical(); len(canonical) > MaxDefinitionBytes {
@@ -107,6 +115,11 @@ func (c *checker) fault(path, code, hint, format string, args ...any) {
 	c.r.add(c.d.src.place(path), code, path, hint, format, args...)
 }
 
+// warn reports what may be right.
+func (c *checker) warn(path, code, hint, format string, args ...any) {
+	c.r.warn(c.d.src.place(path), code, path, hint, format, args...)
+}
+
 // step checks one node and compiles its expressions.
 func (c *checker) step(i int) {
 	s, ps, path, env := c.defs[i], &c.plan.Steps[i], c.paths[i], c.envs[i]
@@ -134,16 +147,25 @@ func (c *checker) step(i int) {
 		ps.Each.In = c.expr(path+"/each/in", s.Each.In, wantList, before("in"))
 		ps.Each.Key = c.expr(path+"/each/key", s.Each.Key, wantString, place{c.itemEnv(i), c.before(i, "key", false)})
 	case NodeRepeat:
+		c.checkWaits(i, path+"/repeat/wait", s.Repeat.Wait)
 		ps.Repeat.Until = c.expr(path+"/repeat/until", s.Repeat.Until, wantBool, place{env, c.afterBody(i)})
+	case NodeScope:
+		c.checkWaits(i, path+"/scope/retry/wait", s.Scope.Wait)
 	case NodeSaga:
 		c.checkKind(i, path)
 		ps.Saga.ID = c.expr(path+"/saga/id", s.Saga.ID, wantString, before("id"))
 		ps.Saga.Input = c.mapping(path+"/saga/input", s.Saga.Input, before("input"))
 	case NodeAwait:
+		c.checkWait(i, path+"/await", s.Await.Within)
 		ps.Await.When = c.expr(path+"/await/when", s.Await.When, wantBool, place{env, c.onEvent(i)})
 	case NodeSleep:
+		c.checkLength(i, path+"/sleep/for", "sleep", s.Sleep.For)
 		ps.Sleep.Until = c.expr(path+"/sleep/until", s.Sleep.Until, wantTime, before("until"))
 	case NodeApprove:
+		c.checkWait(i, path+"/approve", s.Approve.Within)
+		if s.Approve.Within > 0 && s.Approve.RemindEvery >= s.Approve.Within {
+			c.fault(path+"/approve/remindEvery", "SG17", "", "remindEvery %s is not shorter than within %s", formatDuration(s.Approve.RemindEvery), formatDuration(s.Approve.Within))
+		}
 		ps.Approve.Not = c.expr(path+"/approve/not", s.Approve.Not, wantList, before("not"))
 	case NodeEmit:
 		ps.Emit.Key = c.expr(path+"/emit/key", s.Emit.Key, wantString, before("key"))
@@ -171,7 +193,7 @@ func (c *checker) expr(path, text string, want wantType, at place) *Expr {
 		c.problem(path, text, p)
 	}
 	if e != nil {
-		c.refs(path, e, at.rule)
+		c.found(path, e, want, at)
 	}
 	return e
 }
@@ -188,13 +210,20 @@ func (c *checker) mapping(path string, tree []byte, at place) *Mapping {
 	b := mappingBuilder{
 		env:     at.env,
 		problem: func(path, text string, p exprProblem) { c.problem(path, text, p) },
-		found:   func(path string, e *Expr) { c.refs(path, e, at.rule) },
+		found:   func(path string, e *Expr) { c.found(path, e, wantJSON, at) },
 	}
 	root := b.build(path, v)
 	if root == nil {
 		return nil
 	}
 	return &Mapping{root}
+}
+
+// found looks at an expression that compiles.
+func (c *checker) found(path string, e *Expr, want wantType, at place) {
+	c.refs(path, e, at.rule)
+	c.checkInput(path, e, want, at.env.items)
+	c.checkCost(path, e)
 }
 
 func (c *checker) refs(path string, e *Expr, rule refRule) {
@@ -211,10 +240,15 @@ func (c *checker) refs(path string, e *Expr, rule refRule) {
 
 // problem reports an expression that does not compile, in fewer words than the compiler.
 func (c *checker) problem(path, expr string, p exprProblem) {
-	text := strings.ReplaceAll(p.text, " (in container '')", "")
+	c.r.add(c.inSource(path, expr, p.place), "SG23", path, "", "%s", shortProblem(p.text))
+}
+
+// shortProblem is a message of the compiler without what only its authors need.
+func shortProblem(text string) string {
+	text = strings.ReplaceAll(text, " (in container '')", "")
 	text, _, _ = strings.Cut(text, " expecting {")
 	text, _, _ = strings.Cut(text, "\n")
-	c.r.add(c.inSource(path, expr, p.place), "SG23", path, "", "%s", text)
+	return text
 }
 
 // inSource is the place of a part of an expression in the source. It is exact when the expression

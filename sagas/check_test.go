@@ -49,31 +49,31 @@ func sources(t *testing.T, dir string) []string {
 	return files
 }
 
-// implemented are the codes that check.go can give. docs/definition.md has the table of all.
-var implemented = []string{"SG01", "SG02", "SG03", "SG04", "SG07", "SG08", "SG10", "SG11", "SG12", "SG13", "SG14", "SG15", "SG16", "SG17", "SG20", "SG21", "SG22", "SG23", "SG27", "SG28", "SG30"}
+// implemented are the codes that the checks give. docs/definition.md has the table of all.
+var implemented = []string{
+	"SG01", "SG02", "SG03", "SG04", "SG05", "SG06", "SG07", "SG08", "SG10", "SG11", "SG12", "SG13", "SG14", "SG15", "SG16", "SG17",
+	"SG18", "SG19", "SG20", "SG21", "SG22", "SG23", "SG24", "SG25", "SG26", "SG27", "SG28", "SG29", "SG30", "SG31", "SG32",
+}
 
-// Each file in testdata/check has the faults that its name says, and all of them are reported.
+// Each directory SGnn-what in testdata/checks has a definition that is bad, with all its findings, and
+// most have one that is good: without any finding. Every code has both.
 func TestFindings(t *testing.T) {
-	seen := map[string]bool{}
+	bad, good := map[string]bool{}, map[string]bool{}
 	shape := regexp.MustCompile(`^\S+:\d+:\d+ SG\d\d `)
-	for _, file := range sources(t, "check") {
-		name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
-		t.Run(name, func(t *testing.T) {
-			src, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = ParseDefinitions(filepath.Base(file), src)
-			var found Findings
-			if !errors.As(err, &found) {
-				t.Fatalf("error is %T, want Findings", err)
-			}
-			code, _, _ := strings.Cut(name, "-")
+	dirs, err := os.ReadDir("testdata/checks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		code, _, _ := strings.Cut(dir.Name(), "-")
+		t.Run(dir.Name(), func(t *testing.T) {
+			path := filepath.Join("testdata", "checks", dir.Name())
+			file, found := findingsOf(t, path, "bad")
 			if !slices.ContainsFunc(found, func(f Finding) bool { return f.Code == code }) {
 				t.Errorf("no %s among the findings", code)
 			}
+			bad[code] = true
 			for _, f := range found {
-				seen[f.Code] = true
 				if !shape.MatchString(f.String()) {
 					t.Errorf("shape of %q", f.String())
 				}
@@ -82,13 +82,54 @@ func TestFindings(t *testing.T) {
 				}
 			}
 			golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".txt", found.Error()+"\n")
+			if _, err := os.Stat(filepath.Join(path, "good.yaml")); err != nil {
+				return
+			}
+			good[code] = true
+			if _, found := findingsOf(t, path, "good"); len(found) > 0 {
+				t.Errorf("the good one is not: %v", found)
+			}
 		})
 	}
 	for _, code := range implemented {
-		if !seen[code] {
+		if !bad[code] {
 			t.Errorf("no fixture gives %s", code)
 		}
+		if !good[code] {
+			t.Errorf("no fixture shows a definition without %s", code)
+		}
 	}
+}
+
+// findingsOf are the errors and warnings of dir/name.yaml or .json.
+func findingsOf(t *testing.T, dir, name string) (file string, found Findings) {
+	t.Helper()
+	for _, ext := range []string{".yaml", ".json"} {
+		file = filepath.Join(dir, name+ext)
+		src, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defs, err := ParseDefinitions(filepath.Base(file), src)
+		if err != nil && !errors.As(err, &found) {
+			t.Fatalf("error is %T, want Findings", err)
+		}
+		if err != nil {
+			return file, found
+		}
+		for _, d := range defs {
+			found = append(found, d.Warnings()...)
+			if _, err := Compile(d); err != nil {
+				t.Errorf("it parses but does not compile: %v", err)
+			}
+		}
+		return file, found
+	}
+	t.Fatalf("no %s in %s", name, dir)
+	return "", nil
 }
 
 func TestHostileSources(t *testing.T) {

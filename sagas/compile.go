@@ -18,8 +18,8 @@ func Compile(d *Definition) (*Plan, error) {
 	}
 	r := &report{file: d.src.report.file, lines: d.src.report.lines}
 	plan := checkDefinition(r, d)
-	if len(r.found) > 0 {
-		return nil, r.found.asError()
+	if err := r.found.asError(); err != nil {
+		return nil, err
 	}
 	return plan, nil
 }

@@ -98,7 +98,7 @@ func decimalFunctions() []cel.EnvOption {
 	test := func(ok func(c int) bool) func(a, b decimal) ref.Val {
 		return func(a, b decimal) ref.Val { return types.Bool(ok(decCmp(a, b))) }
 	}
-	return []cel.EnvOption{
+	return append(moreDecimalFunctions(),
 		decimalFunction("dec.add", cel.StringType, arith(decAdd)),
 		decimalFunction("dec.sub", cel.StringType, arith(decSub)),
 		decimalFunction("dec.mul", cel.StringType, arith(decMul)),
@@ -108,7 +108,7 @@ func decimalFunctions() []cel.EnvOption {
 		decimalFunction("dec.le", cel.BoolType, test(func(c int) bool { return c <= 0 })),
 		decimalFunction("dec.lt", cel.BoolType, test(func(c int) bool { return c < 0 })),
 		decimalFunction("dec.eq", cel.BoolType, test(func(c int) bool { return c == 0 })),
-	}
+	)
 }
 
 func decimalFunction(name string, result *cel.Type, op func(a, b decimal) ref.Val) cel.EnvOption {

@@ -158,6 +158,15 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // Ref is "type@version".
 func (d *Definition) Ref() string { return d.Saga + "@" + strconv.FormatUint(uint64(d.Version), 10) }
 
+// Warnings are findings of ParseDefinition that do not refuse the definition: what may be right, and
+// what an earlier release let pass.
+func (d *Definition) Warnings() Findings {
+	if d.src == nil {
+		return nil
+	}
+	return d.src.warnings
+}
+
 // Digest of the definition. Two texts that mean the same have the same digest.
 func (d *Definition) Digest() Digest {
 	h := sha256.New()

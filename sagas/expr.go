@@ -58,6 +58,7 @@ type Expr struct {
 	plain *plainPath // set when the expression is a plain path; then prog is not used
 	each  string     // name of the item of the innermost each around it; index is the place of that item
 	refs  exprRefs
+	cost  uint64 // at least, when it walks a list; 0 = not known
 }
 
 // exprRefs is what an expression reads.
@@ -169,6 +170,11 @@ func (x exprEnv) compile(text string, want wantType) (*Expr, []exprProblem) {
 	}
 	if e.plain = plainPathOf(tree.Expr(), x.items); e.plain != nil {
 		return e, nil
+	}
+	if w.loops {
+		if cost, err := x.env.EstimateCost(checked, unknownSizes{}); err == nil {
+			e.cost = cost.Min
+		}
 	}
 	prog, err := program(x.env, checked)
 	if err != nil {

@@ -10,14 +10,15 @@ import (
 
 // Finding is one thing that is wrong with a definition, at the place where it is written.
 type Finding struct {
-	File   string
-	Line   int    // from 1; 0 = the definition did not come from a text
-	Col    int    // from 1, in characters
-	Code   string // SGnn, the table is in docs/definition.md
-	Path   string // e.g. "steps/auth/undo"
-	Text   string // what is wrong, one sentence
-	Hint   string // what to do about it; may be empty
-	Source string // the line of the source; empty when there is none or it is too long to show
+	File    string
+	Line    int    // from 1; 0 = the definition did not come from a text
+	Col     int    // from 1, in characters
+	Code    string // SGnn, the table is in docs/definition.md
+	Path    string // e.g. "steps/auth/undo"
+	Text    string // what is wrong, one sentence
+	Hint    string // what to do about it; may be empty
+	Warning bool   // it may be right: it does not refuse the definition
+	Source  string // the line of the source; empty when there is none or it is too long to show
 }
 
 // Findings are all the problems of one or more definitions, in the order of their places. It is
@@ -47,6 +48,9 @@ func (f Finding) String() string {
 	}
 	b.WriteString(f.Code)
 	b.WriteByte(' ')
+	if f.Warning {
+		b.WriteString("warning ")
+	}
 	if f.Path != "" {
 		b.WriteString(f.Path)
 		b.WriteString(": ")
@@ -120,12 +124,24 @@ func (fs Findings) sorted() Findings {
 	return fs
 }
 
-// asError is nil for no findings: a nil Findings in an error interface would not be.
+// asError is nil when there is nothing but warnings: a nil Findings in an error interface would not
+// be. With errors, the warnings are listed as well.
 func (fs Findings) asError() error {
-	if len(fs) == 0 {
+	if !slices.ContainsFunc(fs, func(f Finding) bool { return !f.Warning }) {
 		return nil
 	}
 	return fs.sorted()
+}
+
+// warnings are those findings that do not refuse the definition.
+func (fs Findings) warnings() Findings {
+	var out Findings
+	for _, f := range fs {
+		if f.Warning {
+			out = append(out, f)
+		}
+	}
+	return out.sorted()
 }
 
 // at is a place in the source text.
@@ -149,10 +165,19 @@ func newReport(file string, src []byte) *report {
 // add records one finding. Past a multiple of the limit nothing is kept, so a hostile text cannot
 // make the report larger than itself.
 func (r *report) add(p at, code, path, hint, format string, args ...any) {
+	r.put(p, false, code, path, hint, format, args...)
+}
+
+// warn records what may be right.
+func (r *report) warn(p at, code, path, hint, format string, args ...any) {
+	r.put(p, true, code, path, hint, format, args...)
+}
+
+func (r *report) put(p at, warning bool, code, path, hint, format string, args ...any) {
 	if len(r.found) >= 10*maxFindings {
 		return
 	}
-	f := Finding{File: r.file, Line: p.line, Col: p.col, Code: code, Path: path, Hint: hint, Text: fmt.Sprintf(format, args...)}
+	f := Finding{File: r.file, Line: p.line, Col: p.col, Warning: warning, Code: code, Path: path, Hint: hint, Text: fmt.Sprintf(format, args...)}
 	if p.line > 0 && p.line <= len(r.lines) && len(r.lines[p.line-1]) <= sourceLineMax {
 		f.Source = r.lines[p.line-1]
 	}

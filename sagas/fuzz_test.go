@@ -4,19 +4,20 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
 // Whatever the text, the answer is a definition or findings; a definition compiles, and its
 // canonical form gives the same definition.
 func FuzzParseDefinition(f *testing.F) {
-	for _, dir := range []string{"testdata/check", "testdata/good"} {
-		files, err := os.ReadDir(dir)
-		if err != nil {
-			f.Fatal(err)
+	for _, pattern := range []string{"testdata/checks/*/*.yaml", "testdata/checks/*/*.json", "testdata/good/*.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			f.Fatal(pattern, err)
 		}
 		for _, file := range files {
-			src, err := os.ReadFile(dir + "/" + file.Name())
+			src, err := os.ReadFile(file)
 			if err != nil {
 				f.Fatal(err)
 			}

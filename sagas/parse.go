@@ -12,8 +12,8 @@ func ParseDefinition(file string, src []byte) (*Definition, error) {
 		docs = docs[:1]
 	}
 	defs := parseDocs(r, docs)
-	if len(r.found) > 0 {
-		return nil, r.found.asError()
+	if err := r.found.asError(); err != nil {
+		return nil, err
 	}
 	return defs[0], nil
 }
@@ -29,8 +29,8 @@ func ParseDefinitions(file string, src []byte) ([]*Definition, error) {
 		}
 		seen[d.Ref()] = true
 	}
-	if len(r.found) > 0 {
-		return nil, r.found.asError()
+	if err := r.found.asError(); err != nil {
+		return nil, err
 	}
 	return defs, nil
 }
@@ -41,11 +41,13 @@ func parseDocs(r *report, docs []*node) []*Definition {
 		if !n.isMap && !n.isList && n.scalar == nil && len(docs) > 1 {
 			continue // an empty document, as after a last "---"
 		}
+		from := len(r.found)
 		d := decodeDefinition(r, n)
 		if d == nil {
 			continue
 		}
 		checkDefinition(r, d)
+		d.src.warnings = r.found[from:].warnings()
 		defs = append(defs, d)
 	}
 	if len(defs) == 0 && len(r.found) == 0 {
@@ -59,6 +61,7 @@ type source struct {
 	report   *report // file and lines
 	places   map[string]at
 	newExprs bool // an expression uses what level 2 added
+	warnings Findings
 }
 
 // place is where path is written, or the nearest part around it.

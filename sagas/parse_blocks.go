@@ -216,6 +216,7 @@ func (dec *decoder) waits(n *node, path string, most uint32) []time.Duration {
 	var out []time.Duration
 	for i, x := range n.items {
 		p := join(path, strconv.Itoa(i))
+		dec.src.places[p] = x.at
 		s, ok := x.scalar.(string)
 		if v, isInt := x.scalar.(int64); isInt && v == 0 {
 			s, ok = "0", true

@@ -16,6 +16,7 @@ type refWalk struct {
 	refs     *exprRefs
 	items    []string // names of the items around the expression
 	bound    []string // variables of the comprehensions around the current part
+	loops    bool     // there is a comprehension
 	problems []exprProblem
 }
 
@@ -160,6 +161,7 @@ func (w *refWalk) inputField(operand ast.Expr, field string, optional bool) bool
 
 func (w *refWalk) comprehension(e ast.Expr) {
 	c := e.AsComprehension()
+	w.loops = true
 	for _, v := range []string{c.IterVar(), c.IterVar2()} {
 		switch {
 		case v == nameStep, v == nameInput, v == nameKey, v == "saga", v != "" && slices.Contains(w.items, v):

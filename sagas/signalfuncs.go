@@ -11,9 +11,6 @@ import (
 // signalsType is the type of the variable signals. Nothing but has and last takes it.
 var signalsType = cel.OpaqueType("amends.signals")
 
-// newerFunctions are those that level 2 added. A definition that uses one of them needs that level.
-var newerFunctions = []string{"signals.has"}
-
 // signalFunctions declares signals.has(name) and signals.last(name).
 func signalFunctions() []cel.EnvOption {
 	find := func(self, name ref.Val) ([]byte, ref.Val) {

@@ -36,6 +36,10 @@ var rules = map[string]rule{
 		third: []string{"github.com/cockroachdb/datadriven", "github.com/google/go-cmp", "go.yaml.in/yaml/"},
 		why:   "sagatest is for users' tests too: the machine and a script reader, no broker",
 	},
+	"sagas/sagasgen": {
+		own: []string{"sagas"},
+		why: "sagasgen makes definitions for property tests, from draws alone",
+	},
 	"sagas/build": {
 		own: []string{"sagas"},
 		why: "build is for authors of definitions: it writes what ParseDefinition reads, and nothing runs here",
@@ -110,7 +114,7 @@ var rules = map[string]rule{
 }
 
 // testOnly packages must not be part of the product.
-var testOnly = []string{"internal/kafkatest", "internal/tidy", "internal/blackbox", "internal/sim", "statestore/storetest", "topology/topologytest"}
+var testOnly = []string{"internal/kafkatest", "internal/tidy", "internal/blackbox", "internal/sim", "sagas/sagasgen", "statestore/storetest", "topology/topologytest"}
 
 func TestImports(t *testing.T) {
 	missing := make(map[string]bool)
