@@ -48,6 +48,11 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestDocs keeps the picture of the manual what the command draws.
+func TestDocs(t *testing.T) {
+	golden(t, "../../docs/card-payment.svg", New(cardPayment(t)).SVG(Options{}))
+}
+
 // refused is an instance that turned round at the capture.
 var refused = sagas.View{Steps: []sagas.StepView{
 	{Path: "auth", State: "DONE", Undo: "UNDONE"},
