@@ -83,6 +83,16 @@ func inspect(s *scene) (faults []string) {
 			}
 		}
 	}
+	for _, m := range s.marks {
+		line := rect{m.x - 1, m.y1, m.x + 1, m.y2, "the point of no return"}
+		for _, list := range [][]rect{steps, texts} {
+			for _, r := range list {
+				if line.overlaps(r) && r.what != line.what {
+					fault("the point of no return runs through %q", r.what)
+				}
+			}
+		}
+	}
 	for _, l := range s.lines {
 		for i := 1; i < len(l.pts); i++ {
 			a, b := l.pts[i-1], l.pts[i]

@@ -151,7 +151,7 @@ func (m *mermaidWriter) list(l *list, indent string) {
 	for i, deps := range l.deps {
 		for _, dep := range deps {
 			arrow := "-->"
-			if l.nodes[dep].pivot && !l.nodes[dep].block() {
+			if l.nodes[dep].pivot {
 				arrow = "==>|\"point of no return\"|"
 			}
 			fmt.Fprintf(m.b, "%s%s %s %s\n", indent, nodeID(l.nodes[dep]), arrow, nodeID(l.nodes[i]))
@@ -254,7 +254,7 @@ func (w *dotWriter) list(l *list, indent string, from []string) []string {
 			in = nil
 			for _, d := range l.deps[i] {
 				in = union(in, ends[d])
-				if l.nodes[d].pivot && !l.nodes[d].block() {
+				if l.nodes[d].pivot {
 					label = "point of no return"
 				}
 			}

@@ -11,7 +11,7 @@ const (
 	stepHeight   = 46
 	undoHeight   = 38
 	stepMin      = 104
-	stepMax      = 236
+	stepMax      = 268
 	headerMax    = 420
 	boxPad       = 10
 	iconSize     = 26 // the tile with the icon
@@ -274,7 +274,7 @@ func (l *layout) measureStep(n *node) size {
 	boxW := s.w
 	for _, ln := range n.lanes { // a timeout
 		inner := l.measureList(ln.list)
-		s.w = max(s.w, boxW+branchInset+forkRound, timeoutShift+colGap+inner.w+branchInset)
+		s.w = max(s.w, boxW+branchInset+forkRound, timeoutShift+colGap+inner.w+branchInset+forkRound)
 		s.forward.down += labelHeight + inner.forward.height()
 		if ln.list.undo {
 			s.back.down += laneGap + inner.back.height()

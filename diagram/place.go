@@ -37,9 +37,8 @@ func (l *layout) placeList(li *list, x, w, y, back, from, to int, wy way) (turn 
 		turn = min(turn, right[last]+l.gapAfter(li, last)/2)
 	}
 	if li.pivot >= 0 {
-		s := l.sizes[li]
 		x := right[li.pivot] + l.gapAfter(li, li.pivot)/2
-		l.s.marks = append(l.s.marks, mark{x, y - s.forward.up - 4, y + s.forward.down + 4})
+		l.s.marks = append(l.s.marks, mark{x, y - stepHeight/2, y + stepHeight/2})
 	}
 	nx := make([]int, len(li.nodes))
 	for i, n := range li.nodes {

@@ -53,12 +53,12 @@ func (l *layout) placeTimeouts(n *node, x, w, bw, y, back int) {
 		inner := x + timeoutShift + colGap
 		l.line("amd-side", len(ln.list.nodes) > 0, point{x + timeoutShift, below}, point{x + timeoutShift, base}, point{inner, base})
 		end := x + w - branchInset + 6
-		turn := l.placeLane(ln.list, inner, s.w, base, backBase, inner, end, "amd-side")
+		turn := l.placeLane(ln.list, inner, s.w, base, backBase, inner, end-forkRound, "amd-side")
 		if !ln.list.ends {
-			l.line("", false, point{end, base}, point{end, y})
+			l.line("", false, point{end - forkRound, base}, point{end, base}, point{end, y})
 		}
 		if ln.list.undo {
-			l.line("amd-back", false, point{min(turn, end), back}, point{min(turn, end), backBase})
+			l.line("amd-back", false, point{end, back}, point{end, backBase}, point{min(turn, end-forkRound), backBase})
 			l.line("amd-back", true, point{inner, backBase}, point{x + timeoutShift, backBase}, point{x + timeoutShift, belowBack})
 			belowBack = backBase + s.back.down
 		}

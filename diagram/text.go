@@ -107,7 +107,7 @@ func (t *textWriter) list(l *list, margin string) {
 			after = "  after " + strings.Join(names, ", ")
 		}
 		t.node(n, margin, joint, after)
-		if n.pivot && !n.block() && l.pivot >= 0 && l.col[i] == l.pivot && margin == "" {
+		if n.pivot && l.pivot >= 0 && l.col[i] == l.pivot && margin == "" {
 			t.rows = append(t.rows, row{line: true})
 		}
 	}

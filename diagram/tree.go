@@ -42,7 +42,9 @@ type node struct {
 	lanes  []*lane
 	final  bool // nothing behind it is undone, and neither is it
 	inside bool // something in its lanes can be undone
-	pivot  bool // it or something in it is a pivot
+	pivot  bool // it is a pivot
+	past   bool // what goes on behind it is behind a pivot
+	ends   bool // nothing goes on behind it
 }
 
 // lane is one list inside a node.
@@ -69,15 +71,14 @@ func newList(steps []sagas.StepDef, final bool) *list {
 		}
 		n := newNode(&steps[i], f)
 		l.nodes[i] = n
-		past[i] = f || n.pivot
-		if n.pivot && !n.block() && l.pivot < 0 {
+		past[i] = f || n.past
+		if n.pivot && l.pivot < 0 {
 			l.pivot = l.col[i]
 		}
 		l.undo = l.undo || n.canUndo()
 	}
 	if k := len(l.nodes); k > 0 {
-		last := l.nodes[k-1].def
-		l.ends = l.rows == 1 && last.When == "" && (last.Node == sagas.NodeFail || last.Node == sagas.NodeFinish || last.Node == sagas.NodeContinue)
+		l.ends = l.rows == 1 && l.nodes[k-1].ends
 	}
 	return l
 }
@@ -97,13 +98,28 @@ func newNode(s *sagas.StepDef, final bool) *node {
 		ln.side = def.Name == sagas.LaneCatch && s.Node == sagas.NodeScope || def.Name == sagas.LaneTimeout && !n.block()
 		n.lanes = append(n.lanes, ln)
 		n.inside = n.inside || ln.list.undo
-		n.pivot = n.pivot || ln.list.hasPivot()
+	}
+	n.past, n.ends = n.pivot, false
+	switch s.Node {
+	case sagas.NodeFail, sagas.NodeFinish, sagas.NodeContinue:
+		n.ends = s.When == ""
+	case sagas.NodeChoose: // every branch that goes on counts
+		n.ends, n.past = s.When == "", s.When == ""
+		for _, ln := range n.lanes {
+			n.ends = n.ends && ln.list.ends
+			n.past = n.past && (ln.list.ends || ln.list.past())
+		}
+	case sagas.NodeParallel, sagas.NodeEach, sagas.NodeRepeat, sagas.NodeScope:
+		for _, ln := range n.lanes {
+			n.past = n.past || !ln.side && s.When == "" && ln.list.past()
+		}
 	}
 	return n
 }
 
-func (l *list) hasPivot() bool {
-	return slices.ContainsFunc(l.nodes, func(n *node) bool { return n.pivot })
+// past says whether a pivot surely ran when the list has gone through.
+func (l *list) past() bool {
+	return slices.ContainsFunc(l.nodes, func(n *node) bool { return n.past })
 }
 
 // order finds the columns and the tracks of the nodes. A list without after is a chain: one track.

@@ -211,7 +211,7 @@ func describeList(b *strings.Builder, l *list) {
 		if n.undo != "" {
 			b.WriteString(", undone by " + n.undo)
 		}
-		if n.pivot && !n.block() {
+		if n.pivot {
 			b.WriteString(", the point of no return")
 		}
 		for _, ln := range n.lanes {
