@@ -121,7 +121,14 @@ func (r *rig) shut() error {
 // ready waits until all partitions are owned and restored.
 func (r *rig) ready() {
 	r.t.Helper()
-	r.until("the process is ready", 20*time.Millisecond, func() bool { return r.o.Ready() == nil })
+	r.until("the process is ready", 20*time.Millisecond, func() bool {
+		for _, info := range r.o.Tasks() {
+			if info.State == topology.TaskHalted {
+				r.t.Fatalf("task %d halted: %s", info.Task, info.Reason)
+			}
+		}
+		return r.o.Ready() == nil
+	})
 }
 
 // until waits for a condition. The limit turns a hang into a failure and measures nothing.
@@ -135,10 +142,18 @@ func (r *rig) until(what string, every time.Duration, ok func() bool) {
 			r.done <- err
 			r.t.Fatalf("waiting until %s: the process ended: %v", what, err)
 		case <-ctx.Done():
-			r.t.Fatalf("waited in vain until %s", what)
+			r.t.Fatalf("waited in vain until %s; tasks: %+v", what, r.tasks())
 		case <-time.After(every):
 		}
 	}
+}
+
+// tasks tells what the process does, for messages.
+func (r *rig) tasks() []topology.TaskInfo {
+	if r.o == nil {
+		return nil
+	}
+	return r.o.Tasks()
 }
 
 // apply publishes definitions.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/changelog"
 	"github.com/amendsio/amends/internal/kafkatest"
 	"github.com/amendsio/amends/protocol"
 )
@@ -59,6 +60,15 @@ func TestUpgrade(t *testing.T) {
 		for _, s := range left.State {
 			key := []byte(s.Key)
 			r.c.ProduceTo(protocol.Partition(key, 4), &kgo.Record{Topic: r.topics.State, Key: key, Value: s.Value})
+		}
+		// The inputs of the old cluster are not here: each task begins with those of this one.
+		for task := range int32(4) {
+			var at []changelog.InputPosition
+			for _, topic := range []string{r.topics.Control, r.topics.Intake, r.topics.Replies} {
+				at = append(at, changelog.InputPosition{Topic: topic, Partition: task})
+			}
+			r.c.ProduceTo(task, &kgo.Record{Topic: r.topics.State, Key: []byte(changelog.ProgressKey),
+				Value: (&changelog.Progress{Inputs: at, Time: left.At, Epoch: 1, Owner: "old", Commit: 1}).Append(nil)})
 		}
 
 		// First the process alone: it shows what the old one showed.
