@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/amendsio/amends/protocol"
@@ -40,6 +41,8 @@ func (p *processor) machineLetter(c *topology.Cycle, o *origin, e *sagas.DeadLet
 		return
 	case e.Parked != nil:
 		rec = p.startRecord(e.Parked)
+	case e.Signal != nil:
+		rec = p.signalRecord(e.Signal)
 	}
 	p.deadLetter(c, rec, o.wid, fault{stageAdvance, e.Class, e.Message})
 }
@@ -61,6 +64,27 @@ func (p *processor) startRecord(s *sagas.Start) *topology.Record {
 	if s.Parent != nil {
 		topic = p.topics.Control
 	}
+	return &topology.Record{Topic: topic, Partition: protocol.Partition(key, p.partitions), Key: key, Value: value,
+		Timestamp: time.UnixMilli(int64(s.IssuedAt)), Headers: []topology.Header{contentAvro}}
+}
+
+// signalRecord writes a signal anew that waited in an instance, or in a mailbox, until nothing could
+// consume it any more. What a person decided goes back to the control topic.
+func (p *processor) signalRecord(s *sagas.Signal) *topology.Record {
+	typ, id := sagas.SplitWorkflowID(s.WorkflowID)
+	var msg any = &protocol.Signal{Type: typ, ID: id, Name: s.Name, SignalID: s.ID, Payload: s.Payload, Actor: s.Actor, TTL: s.TTL, IssuedAt: int64(s.IssuedAt)}
+	topic := p.topics.Intake
+	if strings.HasPrefix(s.Name, protocol.DecisionPrefix) {
+		topic = p.topics.Control
+		msg = &protocol.Admin{Type: typ, ID: id, Action: protocol.ActionSignal, Operator: s.Actor, Reason: "sent again",
+			Args: map[string]string{protocol.ArgName: s.Name, protocol.ArgSignalID: s.ID, protocol.ArgPayload: string(s.Payload)}}
+	}
+	value, err := protocol.AppendAvro(nil, msg)
+	if err != nil {
+		p.cfg.Logger.Error("waiting signal cannot be written anew", "workflow_id", s.WorkflowID, "err", err)
+		return nil
+	}
+	key := []byte(s.WorkflowID)
 	return &topology.Record{Topic: topic, Partition: protocol.Partition(key, p.partitions), Key: key, Value: value,
 		Timestamp: time.UnixMilli(int64(s.IssuedAt)), Headers: []topology.Header{contentAvro}}
 }

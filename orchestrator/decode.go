@@ -203,9 +203,9 @@ func (p *processor) decodeControl(rec *topology.Record) *input {
 			Run: m.Run, Path: m.Path, Child: m.Child, Phase: phaseOfEnd[m.End], Code: m.Code, Message: m.Message, Output: output,
 		}}
 	case *protocol.Reverse:
-		return &input{wid: m.WorkflowID(), event: sagas.Reverse{Parent: m.Parent, Run: m.Run, Path: m.Path}}
+		return &input{wid: m.WorkflowID(), event: sagas.Reverse{WorkflowID: m.WorkflowID(), Parent: m.Parent, Run: m.Run, Path: m.Path}}
 	case *protocol.ParentClosed:
-		return &input{wid: m.WorkflowID(), event: sagas.ParentClosed{Parent: m.Parent, Run: m.Run, Path: m.Path}}
+		return &input{wid: m.WorkflowID(), event: sagas.ParentClosed{WorkflowID: m.WorkflowID(), Parent: m.Parent, Run: m.Run, Path: m.Path}}
 	}
 	return faulty(protocol.ClassUnsupported, "this kind of record is not taken here yet")
 }
@@ -222,8 +222,12 @@ func (p *processor) admin(m *protocol.Admin) *input {
 			return in
 		}
 	}
+	request := m.RequestID
+	if p.definitions.current.Load().Level() < levelFull {
+		request = "" // an instance that remembers requests has a record that level 1 cannot read
+	}
 	a := sagas.Admin{
-		Action: sagas.AdminAction(m.Action), Path: m.Path, RequestID: m.RequestID, Operator: m.Operator,
+		Action: sagas.AdminAction(m.Action), Path: m.Path, RequestID: request, Operator: m.Operator,
 		Reason: m.Reason, ExpectRev: m.ExpectRev, Effect: sagas.Certainty(m.Args[protocol.ArgEffect]), By: m.By(),
 	}
 	var err error

@@ -136,7 +136,10 @@ func (r *rig) until(what string, every time.Duration, ok func() bool) {
 	r.t.Helper()
 	ctx, cancel := r.c.Context()
 	defer cancel()
-	for !ok() {
+	for tries := 0; !ok(); tries++ {
+		if tries == 5000 { // in a bubble the cluster's patience is a year
+			r.t.Fatalf("looked %d times until %s; tasks: %+v", tries, what, r.tasks())
+		}
 		select {
 		case err := <-r.done:
 			r.done <- err
@@ -211,6 +214,11 @@ func (r *rig) get(wid string) (v sagas.View, ok bool) {
 func (r *rig) ends(wid, phase string, every time.Duration) sagas.View {
 	r.t.Helper()
 	var v sagas.View
+	defer func() {
+		if r.t.Failed() {
+			r.t.Logf("%s: %+v", wid, v)
+		}
+	}()
 	r.until(wid+" is "+phase, every, func() bool {
 		got, ok := r.get(wid)
 		if ok {

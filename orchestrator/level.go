@@ -27,7 +27,7 @@ import (
 // at level 1.
 const (
 	// NewestLevel is the highest feature level that this release supports.
-	NewestLevel uint32 = 2
+	NewestLevel uint32 = sagas.MaxLevel
 	// levelFirst is that of the first release: calls, and closing an instance.
 	levelFirst uint32 = 1
 	// levelFull has every node of the language, signals and all operator actions.
@@ -45,15 +45,7 @@ const (
 func (c *catalog) Level() uint32 { return max(c.level, levelFirst) }
 
 // levelOf is the feature level that a plan needs.
-func levelOf(p *sagas.Plan) uint32 {
-	level := max(p.Requires, levelFirst)
-	for i := range p.Steps {
-		if p.Steps[i].Node != sagas.NodeCall {
-			return max(level, levelFull)
-		}
-	}
-	return level
-}
+func levelOf(p *sagas.Plan) uint32 { return max(p.Requires, levelFirst) }
 
 // checkLevel refuses to run in a namespace that is above this release.
 func checkLevel(level uint32) error {

@@ -235,6 +235,10 @@ func (p *processor) setAside(c *topology.Cycle, wid string, f fault) {
 		later(&next.Steps[i].Timer.Due)
 		later(&next.Steps[i].Alert)
 	}
+	next.Signals = slices.Clone(inst.Signals)
+	for i := range next.Signals {
+		later(&next.Signals[i].Expires)
+	}
 	next.Rev++
 	next.LastNow = max(next.LastNow, now)
 	var effects []sagas.Effect

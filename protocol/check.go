@@ -215,10 +215,11 @@ func (d *ChildDone) check() error {
 	if !slices.Contains(ends, d.End) {
 		return malformed("end", "not an end")
 	}
-	_, _, err := SplitWorkflowID(d.Child)
-	return firstError(err,
+	return firstError(
 		checkRun(d.Run),
 		checkPath("path", d.Path),
+		// Of a child that was rejected it may be what no instance can have.
+		checkProse("child", d.Child, 2*MaxWorkflowID),
 		checkProse("code", d.Code, MaxReason),
 		checkProse("message", d.Message, MaxMessage),
 		checkChildOutput(d.Output),
