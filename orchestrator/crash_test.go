@@ -53,11 +53,21 @@ func crashAt(t *testing.T, r *rig, point string) {
 		}
 		return ok("{}")
 	})
+	// Every fourth trip has no ticket, and takes its child back.
+	soldOut := func(wid string) bool { return strings.HasSuffix(wid, "3") }
+	r.people.on("do", "ticket", func(c protocol.Command, _ []byte, _ int) *answer {
+		if soldOut(c.WorkflowID) {
+			return no("SOLD_OUT")
+		}
+		return ok("{}")
+	})
+	r.people.on("do", "charge", func(protocol.Command, []byte, int) *answer { return ok(`{"ref":"b-1"}`) })
 	src, topics := r.orderSaga()
-	r.apply(src)
-	r.people.serve(topics...)
+	tripSrc, tripTopics, events := r.tripSagas()
+	r.apply(src + "---" + tripSrc)
+	r.people.serve(append(topics, tripTopics...)...)
 
-	var all []string
+	var all, trips []string
 	for round, percent := range []int{100, 50, 0} {
 		hits := new(atomic.Int32)
 		crashed := new(atomic.Pointer[kafkatest.Disk])
@@ -77,6 +87,15 @@ func crashAt(t *testing.T, r *rig, point string) {
 		for i := range 8 {
 			all = append(all, r.begin("order", fmt.Sprintf("%d-%d", round, i), map[string]any{"amount": i}))
 		}
+		for i := range 4 {
+			id := fmt.Sprintf("%d-t%d", round, i)
+			pay := func() { r.signal("trip/"+id, "paid", "s-"+id, map[string]any{"amount": 100}, "ttl", "1h") }
+			if i%2 == 0 {
+				pay() // waits in the mailbox
+			}
+			trips = append(trips, r.trip(id))
+			pay() // again, or only now
+		}
 		err := <-r.done
 		if !errors.Is(err, topology.ErrCrash) {
 			t.Fatalf("the process ended with %v", err)
@@ -92,6 +111,14 @@ func crashAt(t *testing.T, r *rig, point string) {
 			} else {
 				r.ends(wid, "completed", 50*time.Millisecond)
 			}
+		}
+		for _, wid := range trips {
+			phase := "completed"
+			if soldOut(wid) {
+				phase = "compensated"
+			}
+			r.ends(wid, phase, 50*time.Millisecond)
+			r.ends(billOf(wid), phase, 50*time.Millisecond)
 		}
 		want := r.dump()
 		if err := r.shut(); err != nil {
@@ -113,8 +140,51 @@ func crashAt(t *testing.T, r *rig, point string) {
 	for _, wid := range all {
 		r.once(wid, refused(wid))
 	}
+	published := map[string]int{}
+	list, _ := r.events(events)
+	for _, e := range list {
+		published[e.WorkflowID]++
+	}
+	for _, wid := range trips {
+		r.tripOnce(wid, soldOut(wid))
+		if published[wid] != 1 {
+			t.Errorf("%s published %d events", wid, published[wid])
+		}
+	}
 	if d := r.deadLetters(); len(d) > 0 {
 		t.Errorf("dead letter: %+v", d[0].why)
+	}
+}
+
+// billOf is the child of a trip.
+func billOf(wid string) string { return "bill/of-" + strings.TrimPrefix(wid, "trip/") }
+
+// tripOnce checks the effects and the history of one trip and its child.
+func (r *rig) tripOnce(wid string, soldOut bool) {
+	r.t.Helper()
+	r.kinds(billOf(wid))
+	used := 0
+	for _, k := range r.kinds(wid) {
+		if k == "signal-used" {
+			used++
+		}
+	}
+	if used != 1 {
+		r.t.Errorf("%s used %d signals", wid, used)
+	}
+	r.people.mu.Lock()
+	defer r.people.mu.Unlock()
+	undone := 0
+	if soldOut {
+		undone = 1
+	}
+	for name, n := range map[string]int{
+		"do hold " + wid: 1, "do charge " + billOf(wid): 1, "do ticket " + wid: 1,
+		"undo release " + wid: undone, "undo refund " + billOf(wid): undone, "undo refund " + wid: 0,
+	} {
+		if got := r.people.effects[name]; got != n {
+			r.t.Errorf("%s took effect %d times, want %d", name, got, n)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package orchestrator_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,10 @@ func TestFirstReleaseIsAtLevelOne(t *testing.T) {
 				t.Errorf("dead letter: %+v", d.why)
 			}
 		}
+		two := strings.Replace(src, "version: 1", "version: 2\nrequires: 2", 1)
+		_, err := r.tryApply(two)
+		wantLevelError(t, "apply", err, "order@2 needs level 2", "amends level finalize 2")
+
 		// A process of the first release takes part in the group and says nothing of itself.
 		old := r.c.Client(kgo.ClientID("amends/10.0.0.9:8480"), kgo.ConsumerGroup(protocol.Group(r.cfg.Namespace)),
 			kgo.ConsumeTopics(r.topics.State), kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.DisableAutoCommit(),
@@ -155,6 +160,13 @@ func TestFirstReleaseIsAtLevelOne(t *testing.T) {
 			t.Errorf("again: %v", err)
 		}
 		wantLevelError(t, "lower", r.finalize(1), "never lowered")
+		if _, err := r.tryApply(two); err != nil {
+			t.Errorf("apply after finalize: %v", err)
+		}
+		r.until("the process takes actions of level 2", often, func() bool {
+			r.control(wid, `"action":"suspend"`)
+			return slices.Contains(r.facts(wid), "operator")
+		})
 		if err := r.finalize(orchestrator.NewestLevel + 1); !errors.Is(err, orchestrator.ErrInvalid) {
 			t.Errorf("above the newest: %v", err)
 		}
