@@ -35,6 +35,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait 
 		newRunCommand(t),
 		newApplyCommand(t),
 		newCheckCommand(t),
+		newProveCommand(t),
 		newFmtCommand(t),
 		newDiffCommand(t),
 		newDiagramCommand(t),

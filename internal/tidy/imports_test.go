@@ -32,7 +32,7 @@ var rules = map[string]rule{
 		why:   "sagas is pure: no Kafka, disk, clock, locks or randomness. What it needs to know comes in with the Event, what it wants done goes out as an Effect",
 	},
 	"sagas/sagatest": {
-		own:   []string{"sagas"},
+		own:   []string{"sagas", "sagas/prove"},
 		third: []string{"github.com/cockroachdb/datadriven", "github.com/google/go-cmp", "go.yaml.in/yaml/"},
 		why:   "sagatest is for users' tests too: the machine and a script reader, no broker",
 	},

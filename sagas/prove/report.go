@@ -52,7 +52,8 @@ func (x *explorer) newReport() *Report {
 	o := &x.opts
 	say := func(format string, args ...any) { r.Bounds = append(r.Bounds, fmt.Sprintf(format, args...)) }
 	say("at most %s of each do, undo and question; then the participant answers for good", count(o.Attempts, "attempt"))
-	say("at most %s, %s and %s, each at any moment", count(o.Cancels, "cancel"), count(o.Duplicates, "doubled delivery"), count(o.Operators, "operator action"))
+	say("at most %s and %s, each at any moment", count(o.Cancels, "cancel"), count(o.Duplicates, "doubled delivery"))
+	say("at most %s, wherever attention asks for a person", count(o.Operators, "operator action"))
 	say("messages arrive in any order, however late; participants may take a command after its deadline")
 	say("whatever arrives after the end arrives within the retention")
 	if x.plan.Deadline > 0 {

@@ -36,7 +36,7 @@ func (x *explorer) trace(f *finding) (*Counterexample, error) {
 		s, _ = decodeState(next.append(nil))
 	}
 	c.Events = t.events
-	c.Script = t.script(c)
+	c.Script = t.script()
 	return c, nil
 }
 
@@ -61,7 +61,7 @@ func (t *teller) tell(s *state, m move) {
 	case moveStart:
 		input := t.x.inputs[m.at]
 		t.say("start with %s", input)
-		t.verb("start id=prove input=(%s)", input)
+		t.verb("start id=prove\n%s", input)
 	case moveDeliver:
 		msg := s.msgs[m.at]
 		if m.twice {
@@ -116,7 +116,7 @@ func (t *teller) reply(m *message) {
 		b.WriteString(" noop")
 	}
 	if a.output > 0 {
-		fmt.Fprintf(&b, " output=(%s)", t.x.outputs(m.path)[a.output-1])
+		fmt.Fprintf(&b, "\n%s", t.x.outputs(m.path)[a.output-1])
 	}
 	t.verb("%s", b.String())
 }
@@ -167,10 +167,9 @@ func (x *explorer) consequence(before, after *state, m, reply *message) string {
 	return "it does nothing, and " + says
 }
 
-// script writes the run as a script. Its answers are left to the one who runs it.
-func (t *teller) script(c *Counterexample) string {
+// script writes the run as a script, without the definition and without the answers.
+func (t *teller) script() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Found by amends prove: %s\n", c.Text)
 	for _, v := range t.verbs {
 		if strings.HasPrefix(v, "#") {
 			fmt.Fprintf(&b, "\n%s\n", v)

@@ -40,7 +40,9 @@
 //
 // # Verbs
 //
-//	define [file=path]           the definition follows as YAML, or is read from a file beside the script
+//	define [file=path] [saga=] [attempts=2]
+//	      the definition follows as YAML, or is read from a file beside the script; with attempts it is
+//	      bounded as amends prove does it: so many attempts, no jitter, pauses that do not grow
 //	start id= [input=] [type=] [version=] [start-id=] [issued=-1h] [reply-to=]
 //	reply step= outcome= [op=do] [attempt=] [round=] [run=] [effect=] [code=] [message=] [noop]
 //	      [replayed] [retry-after=5s] [output=] [handle=]
@@ -49,6 +51,7 @@
 //	tick                         a timer event at the present time, due or not
 //	jump -1h                     the clock moves and nothing fires, as after a fault of the clock
 //	cancel [request=] [reason=] [actor=] [id=] [void-ttl=]
+//	deadline                     the deadline of the saga passes now, whatever its length
 //	close operator= reason= [expect-rev=]
 //	defloaded                    the definition may be known now
 //	forget                       the definition is unknown to this node from now on

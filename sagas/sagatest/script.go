@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/sagas/prove"
 )
 
 // Script runs the verbs of one script, one after the other, against one World. Run and RunScript
@@ -85,6 +86,7 @@ func init() {
 		"tick":      (*Script).tick,
 		"jump":      (*Script).jump,
 		"cancel":    (*Script).cancel,
+		"deadline":  (*Script).deadline,
 		"close":     (*Script).close,
 		"defloaded": (*Script).defLoaded,
 		"forget":    (*Script).forget,
@@ -121,11 +123,22 @@ func (s *Script) define(a *arguments, body string) error {
 		s.println(err.Error())
 		return nil
 	}
+	only, _ := a.text("saga")
+	attempts, bounded, err := a.uint("attempts")
+	if err != nil {
+		return err
+	}
 	for _, def := range defs {
+		if only != "" && only != def.Ref() && only != def.Saga {
+			continue
+		}
 		plan, err := sagas.Compile(def)
 		if err != nil {
 			s.println(err.Error())
 			return nil
+		}
+		if bounded {
+			plan = prove.Bound(plan, int(attempts))
 		}
 		plan.Namespace = "test"
 		s.plans[def.Ref()] = plan
@@ -313,6 +326,20 @@ func (s *Script) cancel(a *arguments, _ string) error {
 		return fmt.Errorf("id= is needed: nothing was started yet")
 	}
 	s.feed(ev)
+	return nil
+}
+
+// deadline lets the deadline of the saga pass now, before any timer: as if everything so far had
+// taken longer.
+func (s *Script) deadline(_ *arguments, _ string) error {
+	inst := s.world.Instance()
+	if inst == nil || inst.Deadline == 0 {
+		return fmt.Errorf("no deadline is armed")
+	}
+	due := *inst
+	due.Deadline = s.world.Now()
+	s.world.inst = &due
+	s.feed(sagas.Timers{})
 	return nil
 }
 

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/sagas/prove"
+	"github.com/amendsio/amends/sagas/sagatest"
+)
+
+// Exit codes of prove beside the common ones.
+const (
+	exitCounterexample = 1
+	exitCut            = 3
+)
+
+func newProveCommand(t *terminal) *cobra.Command {
+	var f proveFlags
+	cmd := &cobra.Command{
+		Use:   "prove FILE",
+		Short: "Explore every run of a definition, and show one that goes wrong",
+		Long: `prove lets every run of a saga happen, within bounds: each answer of each participant, messages
+that are late, lost, doubled or out of order, timers between any two of them, a cancel or the
+deadline at any moment, a crash after every event. It runs the machine that runs in production.
+
+What holds in all of them is proved within the bounds, which are printed. Otherwise the shortest
+run in which something does not hold is shown; --script writes it down for amends test.
+
+Exit codes: 0 proved, 1 a counterexample was found, 2 usage, 3 nothing was found but a bound ended
+the exploration before everything was seen, 5 the definition has findings.`,
+		Example: `  amends prove card-payment.yaml
+  amends prove card-payment.yaml --participant no-tombstone --script lost.saga-test`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, t, args[0]) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.saga, "saga", "", "the saga to prove when the file has several, as name or name@version")
+	fl.IntVar(&f.opts.States, "states", prove.DefaultStates, "most states to look at")
+	fl.IntVar(&f.opts.Depth, "depth", 0, "most events of one run, 0 = no limit")
+	fl.IntVar(&f.opts.Attempts, "attempts", 2, "most attempts of a command, an undo and a question")
+	fl.IntVar(&f.cancels, "cancels", 1, "cancels, each at any moment")
+	fl.IntVar(&f.duplicates, "duplicates", 1, "deliveries that come twice")
+	fl.IntVar(&f.operators, "operators", 1, "operator actions where attention asks for one")
+	fl.IntVar(&f.signals, "signals", 1, "signals that come when nobody waits for them")
+	fl.StringSliceVar(&f.inputs, "input", nil, "file with an input of the start, JSON; repeatable. Default: drawn from the definition")
+	fl.StringSliceVar(&f.faults, "participant", nil, "how participants break their contract: "+strings.Join(prove.FaultNames(), ", "))
+	fl.StringVar(&f.script, "script", "", "write a counterexample to this file, as a script for amends test")
+	fl.StringP("output", "o", "text", "text or json")
+	return cmd
+}
+
+type proveFlags struct {
+	saga                                    string
+	opts                                    prove.Options
+	cancels, duplicates, operators, signals int
+	inputs, faults                          []string
+	script                                  string
+}
+
+func (f *proveFlags) run(cmd *cobra.Command, t *terminal, file string) error {
+	format, _ := cmd.Flags().GetString("output")
+	if format != "text" && format != "json" {
+		return usage("-o %s is not a known format", format)
+	}
+	defs, err := readDefinitions([]string{file})
+	if err != nil {
+		return err
+	}
+	def, err := f.pick(defs)
+	if err != nil {
+		return err
+	}
+	plan, err := sagas.Compile(def)
+	if err != nil {
+		return err
+	}
+	if err := f.options(t); err != nil {
+		return err
+	}
+	report, err := prove.Run(cmd.Context(), plan, f.opts)
+	if t.tty {
+		fmt.Fprint(t.err, "\r\x1b[K")
+	}
+	if err != nil {
+		return err
+	}
+	if f.script != "" && report.Counterexample != nil {
+		if err := f.write(report, file); err != nil {
+			return err
+		}
+	}
+	if format == "json" {
+		e := json.NewEncoder(t.out)
+		e.SetIndent("", "  ")
+		if err := e.Encode(newProof(report)); err != nil {
+			return err
+		}
+	} else {
+		printProof(t.out, report)
+	}
+	switch {
+	case report.Counterexample != nil:
+		return &codedError{code: exitCounterexample}
+	case report.Cut != "":
+		return &codedError{code: exitCut}
+	}
+	return nil
+}
+
+// pick chooses the definition of a file.
+func (f *proveFlags) pick(defs []*sagas.Definition) (*sagas.Definition, error) {
+	var names []string
+	var found []*sagas.Definition
+	for _, d := range defs {
+		names = append(names, d.Ref())
+		if f.saga == "" || f.saga == d.Saga || f.saga == d.Ref() {
+			found = append(found, d)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) == 0:
+		return nil, usage("there is no saga %s in the file (%s)", f.saga, strings.Join(names, ", "))
+	}
+	return nil, usage("choose one with --saga: %s", strings.Join(names, ", "))
+}
+
+func (f *proveFlags) options(t *terminal) error {
+	o := &f.opts
+	if o.States <= 0 || o.Attempts <= 0 || o.Depth < 0 {
+		return usage("--states and --attempts must be at least 1, --depth at least 0")
+	}
+	for _, n := range []struct {
+		given int
+		to    *int
+	}{{f.cancels, &o.Cancels}, {f.duplicates, &o.Duplicates}, {f.operators, &o.Operators}, {f.signals, &o.Signals}} {
+		if *n.to = n.given; n.given == 0 {
+			*n.to = -1
+		}
+	}
+	for _, name := range f.faults {
+		fault, err := prove.ParseFault(name)
+		if err != nil {
+			return usage("--participant: %v", err)
+		}
+		o.Faults |= fault
+	}
+	for _, path := range f.inputs {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return usage("--input: %v", err)
+		}
+		input, err := sagas.CanonicalJSON(raw)
+		if err != nil || len(input) == 0 || input[0] != '{' {
+			return usage("--input: %s is not a JSON object", path)
+		}
+		o.Inputs = append(o.Inputs, input)
+	}
+	if t.tty {
+		o.Progress = func(p prove.Progress) {
+			fmt.Fprintf(t.err, "\r\x1b[K%d states, %d transitions, depth %d, %s", p.States, p.Transitions, p.Depth, p.Elapsed.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// write puts the counterexample into a script, with what the machine answers.
+func (f *proveFlags) write(r *prove.Report, definition string) error {
+	dir := filepath.Dir(f.script)
+	file := definition
+	if rel, err := filepath.Rel(dir, definition); err == nil {
+		file = rel
+	}
+	saga := fmt.Sprintf("%s@%d", r.Saga, r.Version)
+	src := fmt.Sprintf("# Found by amends prove: %s\n\ndefine file=%s saga=%s attempts=%d\n----\n%s", r.Counterexample.Text, file, saga, f.opts.Attempts, r.Counterexample.Script)
+	out, err := sagatest.Rewrite(dir, []byte(src))
+	if err != nil {
+		return fmt.Errorf("write the script: %w", err)
+	}
+	if err := os.WriteFile(f.script, out, 0o600); err != nil {
+		return errors.Join(errors.New("the script was not written"), err)
+	}
+	return nil
+}
+
+func printProof(w io.Writer, r *prove.Report) {
+	fmt.Fprintf(w, "%s@%d %s\n", r.Saga, r.Version, r.Verdict())
+	fmt.Fprintf(w, "  %d states, %d transitions, at most %d events, %s\n", r.States, r.Transitions, r.Depth, r.Elapsed.Round(time.Millisecond))
+	if r.Faults != 0 {
+		fmt.Fprintf(w, "  participants break their contract: %s\n", r.Faults)
+	}
+	if c := r.Counterexample; c != nil {
+		fmt.Fprintf(w, "\n  not so: %s (%s)\n\n", c.Property.Says(), c.Property)
+		for i, e := range c.Events {
+			fmt.Fprintf(w, "  %2d. %s\n", i+1, e)
+		}
+		return
+	}
+	fmt.Fprintln(w)
+	for _, p := range prove.Properties() {
+		fmt.Fprintf(w, "  ok  %-10s %s\n", p, p.Says())
+	}
+	fmt.Fprintln(w, "\n  Bounds")
+	for _, b := range r.Bounds {
+		fmt.Fprintf(w, "  - %s\n", b)
+	}
+	fmt.Fprintln(w, "\n  Values")
+	for _, in := range r.Inputs {
+		fmt.Fprintf(w, "  - input %s\n", in)
+	}
+	for _, v := range r.Values {
+		fmt.Fprintf(w, "  - %s: %s\n", v.Path, strings.Join(v.Values, ", "))
+	}
+}
+
+// proof is a report as JSON.
+type proof struct {
+	Saga           string            `json:"saga"`
+	Version        uint32            `json:"version"`
+	Verdict        string            `json:"verdict"` // proved, counterexample, cut
+	States         int               `json:"states"`
+	Transitions    int               `json:"transitions"`
+	Depth          int               `json:"depth"`
+	ElapsedMs      int64             `json:"elapsedMs"`
+	Cut            string            `json:"cut,omitempty"`
+	Limit          int               `json:"limit,omitempty"`
+	Bounds         []string          `json:"bounds"`
+	Inputs         []json.RawMessage `json:"inputs"`
+	Values         []proofValue      `json:"values,omitempty"`
+	Participants   string            `json:"participants,omitempty"`
+	Counterexample *proofRun         `json:"counterexample,omitempty"`
+}
+
+type proofValue struct {
+	Path   string   `json:"path"`
+	Values []string `json:"values"`
+}
+
+type proofRun struct {
+	Property string   `json:"property"`
+	Text     string   `json:"text"`
+	Events   []string `json:"events"`
+	Script   string   `json:"script"`
+}
+
+func newProof(r *prove.Report) proof {
+	p := proof{
+		Saga: r.Saga, Version: r.Version, Verdict: "proved", States: r.States, Transitions: r.Transitions, Depth: r.Depth, ElapsedMs: r.Elapsed.Milliseconds(),
+		Cut: r.Cut, Limit: r.Limit, Bounds: r.Bounds, Participants: r.Faults.String(),
+	}
+	for _, in := range r.Inputs {
+		p.Inputs = append(p.Inputs, in)
+	}
+	for _, v := range r.Values {
+		p.Values = append(p.Values, proofValue(v))
+	}
+	switch c := r.Counterexample; {
+	case c != nil:
+		p.Verdict = "counterexample"
+		p.Counterexample = &proofRun{string(c.Property), c.Text, c.Events, c.Script}
+	case r.Cut != "":
+		p.Verdict = "cut"
+	}
+	return p
+}
