@@ -170,8 +170,8 @@ func (i *Instance) needsV2() bool {
 	}
 	for k := range i.Steps {
 		s := &i.Steps[k]
-		if s.Node != k || s.Frame != 0 || s.State > StepAbandoned || s.Timer.Kind > TimerPause ||
-			s.Lane != 0 || s.Until != 0 || s.Lease != 0 || s.Spared != 0 || s.BudgetAt != 0 || s.Child != "" || len(s.Votes) > 0 {
+		if s.Node^k|int(s.Frame)|s.Lane|int(s.Until)|int(s.Lease)|int(s.Spared)|int(s.BudgetAt)|len(s.Child)|len(s.Votes) != 0 ||
+			s.State > StepAbandoned || s.Timer.Kind > TimerPause {
 			return true
 		}
 	}
@@ -314,12 +314,14 @@ func (e *stateWriter) step(s *StepState) {
 	set(len(s.Output) > 0, hasOutput)
 	set(s.Record.Set(), hasRecord)
 	set(shared, hasSharedPayload)
-	set(s.Lane != 0, hasLane)
-	set(s.Until != 0, hasUntil)
-	set(s.Child != "", hasChild)
-	set(len(s.Votes) > 0, hasVotes)
-	set(s.Lease != 0, hasLease)
-	set(s.Spared != 0 || s.BudgetAt != 0, hasBudget)
+	if e.v2 {
+		set(s.Lane != 0, hasLane)
+		set(s.Until != 0, hasUntil)
+		set(s.Child != "", hasChild)
+		set(len(s.Votes) > 0, hasVotes)
+		set(s.Lease != 0, hasLease)
+		set(s.Spared != 0 || s.BudgetAt != 0, hasBudget)
+	}
 
 	e.text(s.Path)
 	e.b = append(e.b, byte(s.Kind), byte(s.State), byte(s.Undo))
