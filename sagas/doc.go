@@ -27,6 +27,10 @@
 // defloaded). advance.go decides what may happen next, forward.go sends, inquire.go asks,
 // backward.go compensates, finish.go ends, late.go deals with news after the end.
 //
+// An instance of plain calls is flat: its steps are those of the plan. One with other nodes is walked
+// as a tree (tree.go): blocks.go opens and resolves blocks, each.go, race.go and rounds.go have the
+// rules of theirs, turn.go offers failures to frames, order.go is the order of compensation.
+//
 // # Invariants
 //
 //   - Step never changes the instance that it is given. An event without effect returns that very
@@ -34,7 +38,13 @@
 //   - A command that was emitted owes an undo until "no effect" is certain. Only a reply, or an
 //     operator who closes the instance, ends a debt; time never does.
 //   - All attempts of a (path, op, round) have one key and one payload.
-//   - No undo is emitted outside COMPENSATING, so none after the pivot took effect.
+//   - No undo is emitted outside COMPENSATING, so none after the pivot took effect; except inside a frame
+//     that was turned round, which holds no pivot that was sent and not refused.
+//   - Steps are in plan order within a frame; a node comes before its body, and frames in the order of
+//     creation. A frame is never without the step that it belongs to.
+//   - A failure turns exactly one thing round: the innermost frame that takes it, or the saga.
+//   - One event costs a few passes over the live steps. What owes nothing and is definite does not stay
+//     in a loop: the state of one without debts is bounded.
 //   - undo(a) is emitted only when nothing that depends on a is in flight or in debt.
 //   - An active instance has an armed timer or a reason for attention.
 //   - An instance has one encoding, and decoding gives it back unchanged.
@@ -47,6 +57,18 @@
 //     branch has drained. A step in flight counts as in debt.
 //   - A definite "no effect" of the only attempt ends the debt even while its undo is in flight.
 //   - A mandatory failure beside a pivot in flight waits for the pivot: no new command meanwhile.
+//   - The lanes of a choose are decided once, when it opens; without a lane that holds nothing inside runs.
+//   - An item that is being undone keeps its place among those in work. An each that tolerates fails as
+//     soon as one item too many failed; what is in flight then is for whoever takes that failure.
+//   - What follows a race does not wait for its losers, the end of the saga does. An undo that is stuck in
+//     a loser, an item or a round asks for attention on its path, and the rest goes on.
+//   - A failure without a code is matched by its state: UNKNOWN or FAILED.
+//   - A refusal that onReject lets pass is no failure, not even of a pivot: a cancel or the deadline that
+//     waited for it then turns the saga round.
+//   - The next round of a repeat waits until an outcome that is unknown, and may owe an undo, is cleared up
+//     (attention UNKNOWN_OUTCOME). An optional step without undo does not hold it up.
+//   - A late answer of a forgotten round is a duplicate when nothing could be owed for it, and a dead letter
+//     when it tells of an effect that has an undo.
 //   - A late retry-after that would pass `within` counts as a spent budget at once; without `within`
 //     it is honoured up to 24 h. An undo honours it up to 24 h too.
 //   - A pivot or retriable step whose participant answers inquiries is inquired unless the author

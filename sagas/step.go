@@ -21,14 +21,15 @@ import (
 //	 4  -             Cancel                                  VOID          voided; a later Start is rejected CANCELLED_BEFORE_START
 //	 6  any           Start, same start id or same input      same          duplicate
 //	 7  any           Start, another input                    same          conflict, dead letter
-//	 8  RUNNING       a mandatory step failed                 COMPENSATING  not while the pivot is in flight
+//	 8  RUNNING       a mandatory step failed, and no frame   COMPENSATING  not while the pivot is in flight
+//	                  around it takes the failure (row u)
 //	 9  RUNNING       Cancel or deadline, pivot not sent      COMPENSATING  cancel-acked or deadline-hit
 //	10  RUNNING       Cancel or deadline, pivot in flight     RUNNING       noted; 11 or 12 decides
 //	11  RUNNING       pivot DONE                              FINISHING     committed; deadline cleared; waiting cancels are refused
 //	12  RUNNING       pivot REFUSED                           COMPENSATING  waiting cancels are acknowledged
 //	13  FINISHING     Cancel                                  same          cancel-refused COMMITTED
-//	14  RUNNING or    every step resolved                     COMPLETED     completed, result; retention begins
-//	    FINISHING
+//	14  RUNNING or    every step resolved, no frame UNDOING;  COMPLETED     completed, result; retention begins
+//	    FINISHING     or ended early and nothing in flight
 //	15  COMPENSATING  no obligation left                      COMPENSATED   compensated, result; retention begins
 //	16  COMPENSATING  Cancel                                  same          cancel-acked with progress
 //	17  active        Admin close                             CLOSED        closed with the residue
@@ -45,7 +46,8 @@ import (
 //	d  PENDING        rejected, or fatal without effect      REFUSED
 //	e  PENDING        failed-retriable, or its timer         BACKOFF; budget spent: INQUIRING if offered, else UNKNOWN
 //	f  PENDING        failed-fatal, effect unknown           INQUIRING if offered, else FAILED
-//	g  PENDING        progress                               same, timer armed anew within `within`; handle merged into the output
+//	g  PENDING        progress                               same, timer armed anew within `within`, with a heartbeat within the
+//	                                                         attempt too; handle merged into the output
 //	h  BACKOFF        timer                                  PENDING(n+1), same key; key window passed: INQUIRING or as UNKNOWN
 //	i  PENDING,       definite answer of an older attempt    accepted: one key, one outcome; other old answers are stale
 //	   BACKOFF,
@@ -61,14 +63,50 @@ import (
 //	   UNDONE
 //	n  any            answer to an attempt never sent        phantom; with effect done it is an obligation
 //	o  any            answer that cannot be read             as failed-retriable BAD_REPLY, and a dead letter
-//	p  RUNNING ->     IDLE, READY: ABANDONED. BACKOFF: UNKNOWN. PENDING, INQUIRING: may answer until the
-//	   COMPENSATING   attempt's deadline, 30 s at most, then UNKNOWN
-//	q  -              COMPENSATING, the step owes            OWED
+//	p  RUNNING ->     IDLE, READY, OPEN block: ABANDONED. BACKOFF: UNKNOWN. PENDING, INQUIRING: may answer
+//	   COMPENSATING,  until the attempt's deadline, 30 s at most, then UNKNOWN; with the policy eager UNKNOWN
+//	   frame UNDOING  at once. OPEN child: cancelled, and waited for
+//	q  -              COMPENSATING or frame UNDOING, and     OWED
+//	                  the step owes
 //	r  OWED           every step that depends on it, also    U_PENDING(1)
 //	                  over others, is out of debt
 //
 // A step owes when it has an undo and is DONE, UNKNOWN, FAILED, REFUSED after more than one attempt,
 // or was ever said to be done.
+//
+// One block, and its frames. An item of each, a lane of race, a round of repeat or scope, a catch lane
+// and a timeout lane are frames: their steps come with them. Lanes of parallel and choose have none.
+//
+//	   block          event                                  next
+//	s  READY          -                                      OPEN, or held READY when its list, keys or size are impossible.
+//	                                                         parallel: every lane. choose: the first lane that holds, for good;
+//	                                                         the rest SKIPPED. each: a WAITING frame per item. race: a frame per
+//	                                                         lane. scope: round 1. repeat: round 1, or the wait before it
+//	t  OPEN           everything inside an OPEN frame is     the frame is DONE, and then
+//	                  resolved
+//	   parallel,      every lane resolved                    DONE
+//	   choose
+//	   each           an item DONE or UNDONE                 the next WAITING ones OPEN, at most atOnce OPEN or UNDOING; none left: DONE
+//	   race           `first` lanes DONE                     DONE; the lanes that are still OPEN are turned round (row v)
+//	   scope          round or catch lane DONE               DONE
+//	   repeat         round DONE, no outcome unknown that    `until` true, or the last round: DONE; else the wait, then the next
+//	                  may owe                                round. Earlier rounds that owe nothing are forgotten
+//	   await, approve timeout lane DONE                      DONE
+//	u  OPEN           a step inside failed                   offered to the frames around it from the inside out; taken by an item of
+//	                                                         an each that collects or tolerates, by a lane of a race, by a round of a
+//	                                                         scope whose retry (rounds left) or catch lists the code. Not when a
+//	                                                         pivot in the frame was sent and not refused
+//	v  frame OPEN     it takes a failure, or lost a race     UNDOING: row p for its steps, then its debts, in order
+//	w  frame UNDOING  no debt left inside                    UNDONE. scope: next round after its wait, or the catch lane
+//	x  frame UNDONE   late success inside                    UNDOING again
+//	y  each OPEN      more failed items than tolerated       REFUSED, ITEMS_FAILED
+//	   race OPEN      too few lanes left to win              REFUSED, with the code of the last failure
+//	z  OPEN           what is around it turns round          ABANDONED; its frames go backward with it
+//
+// Step y depends on step x when in the innermost list that holds both the one of y waits for the one of
+// x, directly or over others; a later round depends on an earlier one, and so does a later item when
+// atOnce is 1. A frame that was turned round by itself looks at its own steps only: what came after it
+// never waits for it and it never waits for that.
 func Step(p *Plan, inst *Instance, ev Event, now Time) (*Instance, []Effect) {
 	m := &machine{p: p, given: p, now: min(max(now, 0), maxTime)}
 	if inst != nil {

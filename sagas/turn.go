@@ -137,19 +137,15 @@ func (m *machine) halt(i int, until Time) {
 
 // turned says whether step i goes backward: because the saga does, or a frame around it.
 func (m *machine) turned(i int) bool {
-	inst := m.inst
-	if inst.Phase == Compensating {
-		return true
-	}
-	for id := inst.Steps[i].Frame; id != 0; {
-		f := inst.frame(id)
-		if f == nil {
-			return false
-		}
+	return m.inst.Phase == Compensating || m.inst.Steps[i].Frame != 0 && m.inst.inTurned(i)
+}
+
+// inTurned says whether step k is in a frame that was turned round by itself.
+func (i *Instance) inTurned(k int) bool {
+	for f := i.frame(i.Steps[k].Frame); f != nil; f = i.frame(f.In) {
 		if f.turned() {
 			return true
 		}
-		id = f.In
 	}
 	return false
 }

@@ -19,6 +19,7 @@ type View struct {
 	EndedAs         string          `json:"endedAs,omitempty"`
 	Attention       []AttentionView `json:"attention,omitempty"`
 	Steps           []StepView      `json:"steps,omitempty"`
+	Frames          []FrameView     `json:"frames,omitempty"`
 	Obligations     []Obligation    `json:"obligations,omitempty"`
 	Residue         []string        `json:"residue,omitempty"`
 	Cause           string          `json:"cause,omitempty"`
@@ -52,9 +53,23 @@ type AttentionView struct {
 	Since  Time   `json:"since"`
 }
 
-// StepView is one step.
+// FrameView is an item, a round or a lane that has steps of its own.
+type FrameView struct {
+	Path  string `json:"path"` // of the node that it belongs to
+	Key   string `json:"key"`  // of the item, the number of the round, the name of the lane
+	State string `json:"state"`
+	Cause string `json:"cause,omitempty"` // why it was turned round
+}
+
+// StepView is one node of the definition, in one frame. Parent and Lane say where in the tree it stands.
 type StepView struct {
 	Path         string          `json:"path"`
+	Node         string          `json:"node,omitempty"`   // what it is, when it is no call
+	Parent       string          `json:"parent,omitempty"` // path of the node whose body it is in
+	Lane         string          `json:"lane,omitempty"`   // of the parent, when that has more than one
+	Taken        string          `json:"taken,omitempty"`  // choose: the lane that it took
+	Until        Time            `json:"until,omitempty"`  // end of a wait
+	Child        string          `json:"child,omitempty"`  // workflow ID of the child that it started
 	Kind         string          `json:"kind"`
 	Participant  string          `json:"participant,omitempty"`
 	Command      string          `json:"command,omitempty"`
@@ -110,12 +125,23 @@ func (i *Instance) View(p *Plan) View {
 	for _, a := range i.Attention {
 		v.Attention = append(v.Attention, AttentionView{Path: a.Path, Reason: string(a.Reason), Text: a.Text, Since: a.Since})
 	}
+	var t *tree
+	if p != nil && i.dynamic() {
+		t = buildTree(p, i)
+	}
+	for k := range i.Frames {
+		v.Frames = append(v.Frames, i.viewFrame(t, k))
+	}
 	for k := range i.Steps {
 		s := &i.Steps[k]
 		sv := StepView{
 			Path: s.Path, Kind: s.Kind.String(), State: s.State.String(), Attempts: s.Attempts, Asked: s.Asked,
 			FirstSent: s.FirstSent, Due: s.Timer.Due, Undo: s.Undo.String(), UndoRound: s.UndoRound,
 			UndoAttempts: s.UndoAttempts, UndoSent: s.UndoSent, Code: s.Code, Message: s.Message, Output: s.Output,
+			Until: s.Until, Child: s.Child,
+		}
+		if t != nil {
+			sv.place(p, i, t, k)
 		}
 		if p != nil {
 			sv.Participant, sv.Command = p.Steps[s.Node].Participant, p.Steps[s.Node].Command
@@ -124,8 +150,50 @@ func (i *Instance) View(p *Plan) View {
 			}
 		}
 		v.Steps = append(v.Steps, sv)
-		if i.Phase != Finishing && (s.open() || i.Phase.Active() && s.Phantom && s.Undo == UndoNone && p != nil && p.Steps[s.Node].Undo != nil) {
+		if (i.Phase != Finishing || i.inTurned(k)) && (s.open() || i.Phase.Active() && s.Phantom && s.Undo == UndoNone && p != nil && p.Steps[s.Node].Undo != nil) {
 			v.Obligations = append(v.Obligations, Obligation{Path: s.Path, State: s.State.String(), Undo: s.Undo.String()})
+		}
+	}
+	return v
+}
+
+// place fills in where the step stands, and what it is.
+func (v *StepView) place(p *Plan, i *Instance, t *tree, k int) {
+	s, d := &i.Steps[k], &p.Steps[i.Steps[k].Node]
+	if d.Node != NodeCall {
+		v.Node = d.Node.String()
+		v.Participant, v.Command = "", ""
+	}
+	if d.Node == NodeChoose && s.Lane > 0 && s.Lane <= len(d.Lanes) {
+		v.Taken = d.Lanes[s.Lane-1].Name
+	}
+	if up := t.steps[k].parent; up >= 0 {
+		v.Parent = i.Steps[up].Path
+		if lanes := p.Steps[d.Parent].Lanes; len(lanes) > 1 {
+			v.Lane = lanes[d.Lane].Name
+		}
+	}
+}
+
+var frameNames = [...]string{"", "waiting", "open", "done", "undoing", "undone"}
+
+func (s FrameState) String() string {
+	if int(s) < len(frameNames) {
+		return frameNames[s]
+	}
+	return "invalid"
+}
+
+func (i *Instance) viewFrame(t *tree, k int) FrameView {
+	f := &i.Frames[k]
+	v := FrameView{Key: f.Key, State: f.State.String(), Cause: f.Cause.String()}
+	for n := range i.Steps {
+		if t != nil {
+			n = int(t.frames[k+1].owner)
+		}
+		if s := &i.Steps[n]; s.Node == f.Node && s.Frame == f.In {
+			v.Path = s.Path
+			break
 		}
 	}
 	return v

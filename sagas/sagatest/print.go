@@ -210,12 +210,10 @@ func (s *Script) state(_ *arguments, _ string) error {
 	for _, path := range v.Residue {
 		s.printf("residue %s\n", path)
 	}
-	for i := range inst.Frames {
-		f := &inst.Frames[i]
-		s.printf("frame %s", framePath(inst, f))
-		s.printf(" %s", frameStates[f.State])
-		if f.Cause.Kind != 0 {
-			s.printf(" cause=%s", quoteIfNeeded(f.Cause.String()))
+	for _, f := range v.Frames {
+		s.printf("frame %s[%s] %s", f.Path, f.Key, f.State)
+		if f.Cause != "" {
+			s.printf(" cause=%s", quoteIfNeeded(f.Cause))
 		}
 		s.println("")
 	}
@@ -248,21 +246,7 @@ func (s *Script) state(_ *arguments, _ string) error {
 	return nil
 }
 
-var frameStates = map[sagas.FrameState]string{
-	sagas.FrameWaiting: "waiting", sagas.FrameOpen: "open", sagas.FrameDone: "done", sagas.FrameUndoing: "undoing", sagas.FrameUndone: "undone",
-}
-
 var waitNames = map[sagas.TimerKind]string{sagas.TimerWait: "end of the wait of", sagas.TimerRemind: "reminder of"}
-
-// framePath names a frame by the step that it belongs to and its key.
-func framePath(inst *sagas.Instance, f *sagas.Frame) string {
-	for i := range inst.Steps {
-		if s := &inst.Steps[i]; s.Node == f.Node && s.Frame == f.In {
-			return s.Path + "[" + f.Key + "]"
-		}
-	}
-	return "[" + f.Key + "]"
-}
 
 // ledger prints what the virtual participants executed and reversed.
 func (s *Script) ledger(_ *arguments, _ string) error {
