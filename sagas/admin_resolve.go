@@ -78,7 +78,7 @@ func (m *machine) resolveDebt(i int, ev *Admin) string {
 	s := &m.inst.Steps[i]
 	m.operated(ev)
 	s.Stuck = false
-	if s.SeenDone {
+	if s.SeenDone || s.Child != "" {
 		m.undone(i, UndoUndone)
 	} else {
 		m.undone(i, UndoNoop)

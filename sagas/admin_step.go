@@ -320,6 +320,7 @@ func (m *machine) adminSkip(i int, ev *Admin) string {
 	m.transitions++
 	s.disarm()
 	s.Until, s.Stuck, s.Fatal = 0, false, false
+	s.Code, s.Message = "", ""
 	if len(ev.Output) > 0 {
 		s.Output = output
 	}

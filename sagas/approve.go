@@ -45,6 +45,7 @@ func (m *machine) vote(i int, sig *BufferedSignal) {
 		m.signalFact(KindSignalDropped, s.Path, sig, KV{"why", why})
 		return
 	}
+	m.signalFact(KindSignalUsed, s.Path, sig)
 	approve := decision == "approve"
 	s.Votes = append(slices.Clone(s.Votes), Vote{Actor: sig.Actor, Approve: approve, Comment: comment, At: m.now})
 	m.fact(KindTaskDecided, s.Path, KV{"actor", clip(sig.Actor, maxCode)}, KV{"comment", comment}, KV{"decision", decision})

@@ -6,6 +6,36 @@ import (
 	"strings"
 )
 
+// helps says for each reason which operator actions can settle it. What the present state allows of
+// them is in the comment of admin.go. AdminClose is not listed: it ends any active instance.
+var helps = map[Reason][]AdminAction{
+	ReasonExpr:           {AdminRetry, AdminSkip, AdminResolve, AdminWaive},
+	ReasonTooLarge:       {AdminRetry, AdminSkip, AdminResolve, AdminWaive},
+	ReasonOutput:         {AdminResolve},
+	ReasonUnknownOutcome: {AdminRetry, AdminRetryNewKey, AdminResolve, AdminSkip},
+	ReasonBudgetSpent:    {AdminRetry, AdminRetryNewKey, AdminResolve, AdminSkip},
+	ReasonSlow:           {AdminRetry, AdminRetryNewKey, AdminResolve, AdminSkip, AdminExtend},
+	ReasonRefused:        {AdminRetryNewKey, AdminSkip},
+	ReasonContradiction:  {AdminResolve},
+	ReasonPhantom:        {AdminResolve},
+	ReasonDeadline:       {AdminExtend, AdminResolve},
+	ReasonUndoSlow:       {AdminRetry, AdminRetryNewKey, AdminResolve, AdminWaive},
+	ReasonUndoFailed:     {AdminRetry, AdminRetryNewKey, AdminResolve, AdminWaive},
+	ReasonUndoNoop:       {AdminRetry, AdminRetryNewKey, AdminResolve, AdminWaive},
+	ReasonKeyWindow:      {AdminRetryNewKey, AdminResolve, AdminWaive, AdminSkip},
+	ReasonNoUndo:         {AdminResolve, AdminWaive},
+	ReasonLateEffect:     {AdminResolve, AdminWaive},
+	ReasonTwice:          {AdminResolve, AdminWaive},
+	ReasonLivelock:       {AdminRetry},
+	ReasonChildClosed:    {AdminResolve, AdminWaive, AdminSkip},
+	ReasonSignals:        {AdminRetry},
+}
+
+// Helps lists the operator actions that can settle the reason, the mildest first. The DEADLINE of a
+// saga is settled by resolving its pivot, LIVELOCK and SIGNALS by retry without a path. The caller
+// must not change the list.
+func (r Reason) Helps() []AdminAction { return helps[r] }
+
 // raise asks for a person's attention. It says whether this is news: a reason is raised once per
 // path until it is settled.
 func (m *machine) raise(path string, reason Reason, text string) bool {

@@ -133,7 +133,10 @@ func (m *machine) sendFirstUndo(i int) {
 	s.UndoRound++
 	s.UndoAttempts = 0
 	s.UndoSent = m.now
-	if u != nil && u.AlertAfter > 0 {
+	switch {
+	case s.Child != "":
+		s.Alert = after(m.now, childAlert)
+	case u != nil && u.AlertAfter > 0:
 		s.Alert = after(m.now, u.AlertAfter)
 	}
 	m.sendUndo(i)
@@ -167,7 +170,10 @@ func (m *machine) sendUndo(i int) {
 	s.Undo = UndoPending
 	s.UndoAttempts++
 	attempt := DefaultAttempt
-	if d.Undo != nil {
+	switch {
+	case s.Child != "":
+		attempt = childAttempt
+	case d.Undo != nil:
 		attempt = orDefault(d.Undo.Attempt, DefaultAttempt)
 	}
 	s.arm(TimerAnswer, OpUndo, s.UndoRound, s.UndoAttempts, after(m.now, attempt))

@@ -3,6 +3,7 @@ package sagas
 import (
 	"cmp"
 	"strconv"
+	"time"
 )
 
 // Children. A saga node starts an instance of its own and stays OPEN until that tells its end. Child
@@ -36,7 +37,7 @@ func (m *machine) openChild(i int) {
 		m.hold(i, ReasonExpr, "saga.id: "+err.Error())
 		return
 	}
-	input, err := m.render(i, d.Input, m.key(i, OpDo, 1))
+	input, err := m.render(i, d.Input, Key{})
 	if err != nil {
 		m.hold(i, ReasonExpr, "saga.input: "+err.Error())
 		return
@@ -59,8 +60,11 @@ func (m *machine) openChild(i int) {
 	m.fact(KindChildStarted, s.Path, KV{"child", child})
 }
 
-// maxChildID bounds the workflow ID of a child.
-const maxChildID = 1024
+const (
+	maxChildID   = 1024            // bytes of the workflow ID of a child
+	childAttempt = 5 * time.Minute // after that a child that is to go back is asked again
+	childAlert   = time.Hour       // after that a person hears of it
+)
 
 // childStartID names one start of a child for ever, so that it starts once.
 func (m *machine) childStartID(i int) string {

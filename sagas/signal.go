@@ -156,7 +156,9 @@ func (m *machine) deliver(ev *Signal, payload []byte) {
 		return
 	}
 	m.signalFact(KindSignalled, "", &sig)
-	m.remind(&sig)
+	if !strings.HasPrefix(sig.Name, decisionPrefix) { // no expression asks for those
+		m.remind(&sig)
+	}
 	if taker < 0 {
 		inst.Signals = append(slices.Clone(inst.Signals), sig)
 		return
@@ -239,14 +241,16 @@ func (m *machine) wants(i int, sig *BufferedSignal) bool {
 func (m *machine) take(i int, sig *BufferedSignal) {
 	s, d := &m.inst.Steps[i], m.plan(i)
 	m.transitions++
+	if d.Node == NodeApprove { // whether it counts remains to be seen
+		m.vote(i, sig)
+		return
+	}
 	m.signalFact(KindSignalUsed, s.Path, sig)
 	switch d.Node {
 	case NodeAwait:
 		m.awaited(i, sig)
 	case NodeSleep:
 		m.slept(i, true)
-	case NodeApprove:
-		m.vote(i, sig)
 	default:
 		s.disarmTimer()
 		m.blockTimer(i)

@@ -28,7 +28,7 @@
 //	  auth: PENDING(1) -> DONE
 //	  phase: running -> completed
 //
-// A line that begins with ">" is a command, "*" a lifecycle fact with its sequence number, "!" a
+// A line that begins with ">" is a command, or another message that goes out, "*" a lifecycle fact with its sequence number, "!" a
 // dead letter, "=" the result, "~" an event without effect; indented lines are what changed.
 //
 // Run a directory of scripts from a test of your own:
@@ -53,6 +53,13 @@
 //	cancel [request=] [reason=] [actor=] [id=] [void-ttl=]
 //	deadline                     the deadline of the saga passes now, whatever its length
 //	close operator= reason= [expect-rev=]
+//	admin <action> [step=] [operator=] [reason=] [request=] [expect-rev=] [effect=done|none]
+//	      [output=] [by=5m]      retry, retry-new-key, resolve, waive, skip, compensate, suspend, resume,
+//	      extend; admin signal takes the arguments of signal too
+//	signal name= [id=] [actor=] [payload=] [ttl=] [to=<id>]
+//	childdone step= phase=completed|compensated|closed|rejected [child=] [run=] [code=] [message=] [output=]
+//	reverse, parentclosed [parent=] [parent-run=] [parent-step=]
+//	      what a parent tells a child that was started with start parent= [parent-step=] [reversible]
 //	defloaded                    the definition may be known now
 //	forget                       the definition is unknown to this node from now on
 //	crash                        the instance is reloaded from its bytes

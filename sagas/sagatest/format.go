@@ -137,6 +137,9 @@ func formatEffect(e sagas.Effect, now sagas.Time, keys *keyNames) string {
 	case sagas.Ignored:
 		return "~ ignored: " + e.Reason
 	}
+	if line, ok := formatPeople(e, keys); ok {
+		return line
+	}
 	return fmt.Sprintf("%#v", e)
 }
 
@@ -168,7 +171,7 @@ func formatEvent(ev sagas.Event) string {
 	case sagas.Timers:
 		return "timer"
 	}
-	return strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", ev), "sagas."))
+	return eventName(ev)
 }
 
 var kindNames = map[sagas.StepKind]string{

@@ -181,6 +181,12 @@ func (s *Script) state(_ *arguments, _ string) error {
 	if v.DeadlineHit {
 		s.printf(" deadline-hit")
 	}
+	if inst.Suspended {
+		s.printf(" suspended")
+	}
+	if inst.FinishedAs != "" {
+		s.printf(" finished-as=%s", inst.FinishedAs)
+	}
 	s.println("")
 	for i := range inst.Steps {
 		step := &inst.Steps[i]
@@ -240,6 +246,7 @@ func (s *Script) state(_ *arguments, _ string) error {
 	if inst.Expires != 0 {
 		s.printf("timer %s: expires\n", since(inst.Expires, now))
 	}
+	s.statePeople(inst, now)
 	if len(inst.Output) > 0 {
 		s.printf("output%s\n", compact(inst.Output))
 	}

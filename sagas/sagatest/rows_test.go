@@ -14,7 +14,7 @@ import (
 // and 18 of the first table are about signals and reversible children, which do not exist yet. The
 // rows of the second table have no numbers of their own: they are counted from 1.
 var (
-	phaseRows = []int{1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20}
+	phaseRows = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
 	stepRows  = []string{
 		"IDLE, dependencies resolved",
 		"READY, slot free",

@@ -79,22 +79,27 @@ var verbs map[string]func(*Script, *arguments, string) error
 
 func init() {
 	verbs = map[string]func(*Script, *arguments, string) error{
-		"define":    (*Script).define,
-		"start":     (*Script).start,
-		"reply":     (*Script).reply,
-		"advance":   (*Script).advance,
-		"tick":      (*Script).tick,
-		"jump":      (*Script).jump,
-		"cancel":    (*Script).cancel,
-		"deadline":  (*Script).deadline,
-		"close":     (*Script).close,
-		"defloaded": (*Script).defLoaded,
-		"forget":    (*Script).forget,
-		"crash":     (*Script).crash,
-		"behave":    (*Script).setBehaviour,
-		"run":       (*Script).run,
-		"state":     (*Script).state,
-		"ledger":    (*Script).ledger,
+		"define":       (*Script).define,
+		"start":        (*Script).start,
+		"reply":        (*Script).reply,
+		"advance":      (*Script).advance,
+		"tick":         (*Script).tick,
+		"jump":         (*Script).jump,
+		"cancel":       (*Script).cancel,
+		"deadline":     (*Script).deadline,
+		"close":        (*Script).close,
+		"signal":       (*Script).signal,
+		"admin":        (*Script).admin,
+		"childdone":    (*Script).childDone,
+		"reverse":      (*Script).reverse,
+		"parentclosed": (*Script).parentClosed,
+		"defloaded":    (*Script).defLoaded,
+		"forget":       (*Script).forget,
+		"crash":        (*Script).crash,
+		"behave":       (*Script).setBehaviour,
+		"run":          (*Script).run,
+		"state":        (*Script).state,
+		"ledger":       (*Script).ledger,
 	}
 }
 
@@ -193,12 +198,25 @@ func (s *Script) start(a *arguments, body string) error {
 		return err
 	}
 	ev.IssuedAt += sagas.Time(ago.Milliseconds())
+	if text, ok := a.text("parent"); ok {
+		p, err := s.readParent(a)
+		if err != nil {
+			return err
+		}
+		p.WorkflowID, p.Reversible = text, a.flag("reversible")
+		ev.Parent = &p
+	}
 	// An instance keeps the definition it was started with. The runtime looks it up for each event,
-	// so only a start of a new instance changes what the machine is given.
-	if s.world.Instance() == nil {
+	// so only a start that begins a run changes what the machine is given.
+	pinned := s.world.Plan
+	inst := s.world.Instance()
+	if inst == nil || !inst.Phase.Active() {
 		s.world.Plan = plan
 	}
 	s.feed(ev)
+	if after := s.world.Instance(); inst != nil && after != nil && inst.Run == after.Run && !inst.Phase.Active() && inst.Phase != sagas.Mailbox {
+		s.world.Plan = pinned
+	}
 	return nil
 }
 

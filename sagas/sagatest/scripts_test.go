@@ -20,7 +20,7 @@ func TestScriptMistakes(t *testing.T) {
 		args []sagatest.Arg
 		want string
 	}{
-		{"begin", nil, `"begin" is not a verb (advance, behave,`},
+		{"begin", nil, `"begin" is not a verb (admin, advance, behave,`},
 		{"start", []sagatest.Arg{{Name: "identity", Values: []string{"o1"}}}, "id= is needed"},
 		{"start", []sagatest.Arg{{Name: "id", Values: []string{"o1"}}, {Name: "input", Values: []string{"{"}}}, "input:"},
 		{"reply", []sagatest.Arg{{Name: "outcome", Values: []string{"ok"}}}, "step= is needed"},

@@ -301,5 +301,5 @@ func Terminal(inst *sagas.Instance) bool {
 	if inst == nil {
 		return true
 	}
-	return !inst.Phase.Active() && inst.Phase != sagas.Parked
+	return !inst.Phase.Active() && inst.Phase != sagas.Parked && inst.Phase != sagas.Mailbox
 }
