@@ -3,6 +3,8 @@ package diagram
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -115,7 +117,26 @@ func inspect(s *scene) (faults []string) {
 }
 
 func TestGeometry(t *testing.T) {
-	for name, def := range map[string]*sagas.Definition{"card-payment": cardPayment(t), "everything": allNodes(), "crossed": crossed(), "empty": {Saga: "e", Version: 1}} {
+	all := map[string]*sagas.Definition{"everything": allNodes(), "crossed": crossed(), "empty": {Saga: "e", Version: 1}}
+	files, _ := filepath.Glob("../sagas/testdata/good/*.yaml")
+	examples, _ := filepath.Glob("../examples/*/*.yaml")
+	for _, file := range append(files, examples...) {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defs, err := sagas.ParseDefinitions(file, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range defs {
+			all[file+" "+d.Ref()] = d
+		}
+	}
+	if len(all) < 8 {
+		t.Fatalf("only %d definitions", len(all))
+	}
+	for name, def := range all {
 		for _, f := range inspect(New(def).layout(true)) {
 			t.Errorf("%s: %s", name, f)
 		}

@@ -11,7 +11,8 @@ import (
 )
 
 func newDiagramCommand(t *terminal) *cobra.Command {
-	var saga, format, out, theme string
+	var saga, format, out, theme, instance string
+	var conn connection
 	cmd := &cobra.Command{
 		Use:   "diagram FILE",
 		Short: "Draw a definition: the way forward, the undo chain, the point of no return",
@@ -20,10 +21,13 @@ undo stands under the step that it undoes. Nothing left of the point of no retur
 when something fails; right of it the saga only goes forward.
 
 Formats: text for the terminal, svg (a file that stands alone, light and dark), mermaid for Markdown
-pages that draw it themselves, dot for Graphviz. With --out the ending of the file chooses.`,
+pages that draw it themselves, dot for Graphviz. With --out the ending of the file chooses.
+
+With --instance the text and the svg show how far an instance of this very definition has got.`,
 		Example: `  amends diagram card-payment.yaml
   amends diagram card-payment.yaml --out card-payment.svg
-  amends diagram sagas.yaml --saga fx-transfer -o mermaid`,
+  amends diagram sagas.yaml --saga fx-transfer -o mermaid
+  amends diagram card-payment.yaml --instance card-payment/order-1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed("output") {
@@ -38,12 +42,21 @@ pages that draw it themselves, dot for Graphviz. With --out the ending of the fi
 				return err
 			}
 			d := diagram.New(def)
+			var overlay diagram.Overlay
+			if instance != "" {
+				if err := conn.read(cmd); err != nil {
+					return err
+				}
+				if overlay, err = instanceOverlay(cmd, newAPIClient(conn.Server), def, instance); err != nil {
+					return err
+				}
+			}
 			var data []byte
 			switch format {
 			case "text":
-				data = []byte(d.Text(diagram.TextOptions{}))
+				data = []byte(d.Text(diagram.TextOptions{Overlay: overlay}))
 			case "svg":
-				data = d.SVG(diagram.Options{Theme: theme})
+				data = d.SVG(diagram.Options{Theme: theme, Overlay: overlay})
 			case "mermaid":
 				data = []byte(d.Mermaid())
 			case "dot":
@@ -62,7 +75,25 @@ pages that draw it themselves, dot for Graphviz. With --out the ending of the fi
 	cmd.Flags().StringVar(&out, "out", "", "file to write instead of standard output")
 	cmd.Flags().StringVar(&saga, "saga", "", "which saga of a file of several, as type or type@version")
 	cmd.Flags().StringVar(&theme, "theme", "", "of svg: light or dark; by default what the reader prefers")
+	cmd.Flags().StringVar(&instance, "instance", "", "workflow ID of an instance to show in it, TYPE/ID")
+	conn.serverFlag(cmd)
 	return cmd
+}
+
+// instanceOverlay asks how far an instance has got. Another content under the same name would show
+// its steps in the wrong places, so the digest must fit.
+func instanceOverlay(cmd *cobra.Command, api *apiClient, def *sagas.Definition, id string) (diagram.Overlay, error) {
+	if err := checkWorkflowID(id); err != nil {
+		return nil, err
+	}
+	v, err := api.instance(cmd.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	if v.Digest != "" && v.Digest != def.Digest().String() {
+		return nil, withCode(exitConflict, "%s runs %s@%d with digest %.12s, but the file has %s with digest %.12s", id, v.Type, v.Version, v.Digest, def.Ref(), def.Digest())
+	}
+	return diagram.OverlayOf(v), nil
 }
 
 // formatOf is the format that the ending of a file stands for.

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/amendsio/amends/sagas"
 )
 
 const sample = "../../examples/card-payment/saga.yaml"
@@ -43,5 +47,35 @@ func TestDiagram(t *testing.T) {
 	}
 	if code, _, _ := execute(t, "diagram", write(t, "bad.yaml", "saga: x\n")); code != exitFindings {
 		t.Errorf("a bad definition: %d", code)
+	}
+}
+
+func TestDiagramOfInstance(t *testing.T) {
+	src, err := os.ReadFile(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	def, err := sagas.ParseDefinition(sample, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := sagas.View{WorkflowID: "card-payment/o", Type: "card-payment", Version: 1, Digest: def.Digest().String(), Steps: []sagas.StepView{
+		{Path: "auth", State: "DONE", Undo: "UNDONE"}, {Path: "reserve", State: "REFUSED"}, {Path: "capture", State: "ABANDONED"},
+	}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(mustJSON(t, view)) }))
+	defer server.Close()
+	ask := []string{"diagram", sample, "--instance", "card-payment/o", "--server", server.URL}
+	if code, out, talk := execute(t, ask...); code != exitOK || !strings.Contains(out, "↶ auth") || !strings.Contains(out, "✗ reserve") {
+		t.Errorf("text: %d %q\n%s", code, talk, out)
+	}
+	if code, out, _ := execute(t, append(ask, "-o", "svg")...); code != exitOK || !strings.Contains(out, "is-refused") {
+		t.Errorf("svg: %d", code)
+	}
+	view.Digest = strings.Repeat("0", 64)
+	if code, _, talk := execute(t, ask...); code != exitConflict || !strings.Contains(talk, "digest 000000000000") {
+		t.Errorf("another definition: %d %q", code, talk)
+	}
+	if code, _, _ := execute(t, "diagram", sample, "--instance", "nothing"); code != exitUsage {
+		t.Errorf("no workflow ID: %d", code)
 	}
 }

@@ -93,6 +93,9 @@ func TestOtherFaults(t *testing.T) {
 		"no else":      {build.New[any]("s", 1).Steps(build.Choose("c", build.When("true", build.Fail("a", "A", "")))), "choose has no else"},
 		"not JSON":     {build.New[any]("s", 1).Steps(build.Set("a", build.With{"f": func() {}})), "not JSON"},
 		"unknown unit": {build.New[any]("s", 1).Steps(build.SleepFor("a", time.Microsecond)), "SG01"},
+		"undo": {build.New[any]("s", 1).Participant("a").Steps(build.Call[any, any]("x", "a.b",
+			build.UndoOf[target]("a.c", build.With{"bic": "=input.bic"}))), `a.c has no field "bic"`},
+		"output": {build.New[target]("s", 1).Steps(build.SleepFor("a", time.Hour)).Output(build.With{"x": "=input.bic"}), `the input has no field "bic"`},
 		"in a branch": {build.New[struct {
 			A string `json:"a"`
 		}]("s", 1).Steps(build.Choose("c", build.When("input.b == 1"), build.Else(build.SleepFor("z", time.Hour)))), `the input has no field "b"`},

@@ -129,6 +129,11 @@ func (s *Saga) Build() (*sagas.Definition, error) {
 	var found sagas.Findings
 	places := map[string]place{"": s.at}
 	known := fieldsOf(s.input)
+	for _, key := range []string{"id", "output", "tags"} {
+		if known != nil {
+			found = append(found, unknownInputs(expressions(s.doc[key]), known, s.input, s.at, key)...)
+		}
+	}
 	walk(s.steps, func(n *Step) {
 		places[n.id] = n.at
 		for _, f := range n.faults {

@@ -226,11 +226,21 @@ func (q Inquiry) apply(s *Step) {
 
 // Undo is the command that undoes the step. Of the options it takes With, WithExpr, Attempt, Retry,
 // AlertAfter and UndoAfter.
-func Undo(call string, options ...Option) Option {
+func Undo(call string, options ...Option) Option { return UndoOf[any](call, options...) }
+
+// UndoOf is Undo whose payload is checked against its type.
+func UndoOf[Req any](call string, options ...Option) Option {
+	req := reflect.TypeFor[Req]()
 	return option(func(s *Step) {
 		u := &Step{id: s.id, doc: map[string]any{"call": call}, at: s.at}
 		for _, o := range options {
 			o.apply(u)
+		}
+		if u.with != nil {
+			u.checkWith(call, "/undo/with", u.with, req)
+		}
+		for _, f := range u.faults {
+			s.faults = add(s.faults, f)
 		}
 		s.doc["undo"] = u.doc
 	})
@@ -323,7 +333,7 @@ var (
 )
 
 // inputFaults finds fields of the input that its type does not have.
-func (s *Step) inputFaults(fields []jsonField, t reflect.Type) (found sagas.Findings) {
+func (s *Step) inputFaults(fields []jsonField, t reflect.Type) sagas.Findings {
 	own := map[string]any{}
 	for k, v := range s.doc {
 		switch k {
@@ -338,10 +348,15 @@ func (s *Step) inputFaults(fields []jsonField, t reflect.Type) (found sagas.Find
 			own[k] = v
 		}
 	}
-	for _, e := range expressions(own) {
+	return unknownInputs(expressions(own), fields, t, s.at, "steps/"+s.id)
+}
+
+// unknownInputs are the fields of the input that the expressions use and its type does not have.
+func unknownInputs(exprs []string, fields []jsonField, t reflect.Type, at place, path string) (found sagas.Findings) {
+	for _, e := range exprs {
 		for _, m := range inputField.FindAllStringSubmatch(celString.ReplaceAllString(e, `""`), -1) {
 			if find(fields, m[1]) == nil {
-				found = add(found, s.at.finding("SG07", "steps/"+s.id, fmt.Sprintf("the input has no field %q (%s)", m[1], t), near(m[1], fields)))
+				found = add(found, at.finding("SG07", path, fmt.Sprintf("the input has no field %q (%s)", m[1], t), near(m[1], fields)))
 			}
 		}
 	}
