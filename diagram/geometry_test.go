@@ -119,6 +119,8 @@ func inspect(s *scene) (faults []string) {
 func TestGeometry(t *testing.T) {
 	all := map[string]*sagas.Definition{"everything": allNodes(), "crossed": crossed(), "empty": {Saga: "e", Version: 1}}
 	files, _ := filepath.Glob("../sagas/testdata/good/*.yaml")
+	cured, _ := filepath.Glob("../sagas/testdata/checks/*/good.yaml")
+	files = append(files, cured...)
 	examples, _ := filepath.Glob("../examples/*/*.yaml")
 	for _, file := range append(files, examples...) {
 		src, err := os.ReadFile(file)

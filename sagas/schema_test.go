@@ -51,6 +51,8 @@ func instancesOf(t *testing.T, file string) (docs []any, ok bool) {
 func TestSchemaAcceptsWhatIsGood(t *testing.T) {
 	s := compileSchema(t)
 	files, _ := filepath.Glob("testdata/good/*.yaml")
+	cured, _ := filepath.Glob("testdata/checks/*/good.yaml")
+	files = append(files, cured...)
 	examples, _ := filepath.Glob("../examples/*/*.yaml")
 	if len(files) < 3 || len(examples) < 1 {
 		t.Fatalf("found %d good definitions and %d examples", len(files), len(examples))
