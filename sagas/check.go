@@ -16,9 +16,11 @@ import (
 type checker struct {
 	flow
 	r      *report
+	exprs  int                 // expressions compiled, for the tests of its bounds
 	names  []string            // step ids
 	pivots []int               // plan indexes
 	envs   []exprEnv           // of each node: what expressions in its place see
+	bodies map[int]exprEnv     // of the body of an each
 	newer  bool                // an expression uses what level 2 added
 	typed  map[string]*cel.Env // by the names of the items: environments with the declared input
 }
@@ -26,7 +28,15 @@ type checker struct {
 // checkDefinition reports what is wrong with a definition and gives its plan. The plan is of use
 // only when nothing was reported.
 func checkDefinition(r *report, d *Definition) *Plan {
-	c := &checker{r: r, flow: flowOf(outlineOf(d))}
+	return newChecker(r, d).check()
+}
+
+func newChecker(r *report, d *Definition) *checker {
+	return &checker{r: r, flow: flowOf(outlineOf(d))}
+}
+
+func (c *checker) check() *Plan {
+	d := c.d
 	c.pivots = c.pivotNodes()
 	for _, def := range c.defs {
 		if def.ID != "" {
@@ -75,7 +85,7 @@ func (c *checker) level() {
 // environments gives each node the names that its expressions may use.
 func (c *checker) environments() {
 	c.envs = make([]exprEnv, len(c.defs))
-	bodies := map[int]exprEnv{} // of the body of an each
+	c.bodies = map[int]exprEnv{}
 	for i := range c.defs {
 		parent := c.plan.Steps[i].Parent
 		switch {
@@ -84,18 +94,22 @@ func (c *checker) environments() {
 		case c.defs[parent].Each == nil:
 			c.envs[i] = c.envs[parent]
 		default:
-			body, ok := bodies[parent]
-			if !ok {
-				body = c.itemEnv(parent)
-				bodies[parent] = body
-			}
-			c.envs[i] = body
+			c.envs[i] = c.itemEnv(parent)
 		}
 	}
 }
 
 // itemEnv is the environment of the body of an each.
 func (c *checker) itemEnv(i int) exprEnv {
+	body, ok := c.bodies[i]
+	if !ok {
+		body = c.newItemEnv(i)
+		c.bodies[i] = body
+	}
+	return body
+}
+
+func (c *checker) newItemEnv(i int) exprEnv {
 	outer, as := c.envs[i], c.defs[i].Each.As
 	for _, name := range outer.items {
 		if name == as {
@@ -188,6 +202,9 @@ func (c *checker) expr(path, text string, want wantType, at place) *Expr {
 	if text == "" {
 		return nil
 	}
+	if !c.another(path) {
+		return nil
+	}
 	e, problems := at.env.compile(text, want)
 	for _, p := range problems {
 		c.problem(path, text, p)
@@ -209,6 +226,7 @@ func (c *checker) mapping(path string, tree []byte, at place) *Mapping {
 	}
 	b := mappingBuilder{
 		env:     at.env,
+		another: c.another,
 		problem: func(path, text string, p exprProblem) { c.problem(path, text, p) },
 		found:   func(path string, e *Expr) { c.found(path, e, wantJSON, at) },
 	}
@@ -217,6 +235,16 @@ func (c *checker) mapping(path string, tree []byte, at place) *Mapping {
 		return nil
 	}
 	return &Mapping{root}
+}
+
+// another counts an expression and says whether there may be one more. The first one over the limit
+// is reported.
+func (c *checker) another(path string) bool {
+	c.exprs++
+	if c.exprs == MaxExpressions+1 {
+		c.fault(path, "SG01", "", "more than %d expressions", MaxExpressions)
+	}
+	return c.exprs <= MaxExpressions
 }
 
 // found looks at an expression that compiles.
@@ -259,6 +287,9 @@ func (c *checker) inSource(path, expr string, p exprPlace) at {
 		return start
 	}
 	rest := c.r.lines[start.line-1]
+	if len(rest) > 20*sourceLineMax {
+		return start // a line of a machine: nobody counts its columns
+	}
 	for n := 1; n < start.col && rest != ""; n++ {
 		_, size := utf8.DecodeRuneInString(rest)
 		rest = rest[size:]

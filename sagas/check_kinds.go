@@ -10,12 +10,16 @@ type flow struct {
 	*outline
 	order precedence
 	ends  []bool // nothing that waits for the node ever runs
+	out   []bool // the run ends behind the node, before its lane does
 }
 
 func flowOf(o *outline) flow {
-	f := flow{o, orderOf(o.plan), make([]bool, len(o.defs))}
+	f := flow{o, orderOf(o.plan), make([]bool, len(o.defs)), make([]bool, len(o.defs))}
 	for i := len(o.defs) - 1; i >= 0; i-- { // the body of a node comes behind it
 		f.ends[i] = o.defs[i].When == "" && f.endsIf(i)
+	}
+	for i := len(o.defs) - 1; i >= 0; i-- { // what waits for a node comes behind it
+		f.out[i] = f.ends[i] || slices.ContainsFunc(o.plan.Steps[i].Dependents, func(y int) bool { return f.out[y] })
 	}
 	return f
 }
@@ -51,11 +55,8 @@ func (f *flow) laneEnds(i, lane int) bool {
 // level of b, a node around p or p itself.
 func (f *flow) leaves(p, b int) bool {
 	for x := p; x != b; x = f.plan.Steps[x].Parent {
-		s := &f.plan.Steps[x]
-		for _, y := range f.plan.Steps[s.Parent].Lanes[s.Lane].Steps {
-			if f.ends[y] && (y == x && x != p || f.order.waitsFor(y, x)) {
-				return true
-			}
+		if f.out[x] {
+			return true
 		}
 	}
 	return false

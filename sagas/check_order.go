@@ -6,10 +6,11 @@ type precedence struct {
 	depth  []int      // how many nodes are around a node
 	pos    []int      // its position in its lane
 	before [][]uint64 // positions in its lane that it waits for, also over others
+	work   *int       // steps of all climbs so far, for the tests of its bounds
 }
 
 func orderOf(p *Plan) precedence {
-	o := precedence{p, make([]int, len(p.Steps)), make([]int, len(p.Steps)), make([][]uint64, len(p.Steps))}
+	o := precedence{p, make([]int, len(p.Steps)), make([]int, len(p.Steps)), make([][]uint64, len(p.Steps)), new(int)}
 	size := map[[2]int]int{} // of each lane
 	for i := range p.Steps {
 		s := &p.Steps[i]
@@ -52,6 +53,7 @@ const (
 // meet climbs from two nodes to the innermost lane or node that they have in common, and gives the
 // nodes there. When one is inside the other, both are the outer one.
 func (o *precedence) meet(x, y int) (a, b int) {
+	*o.work += 1 + o.depth[x] + o.depth[y]
 	for o.depth[x] > o.depth[y] {
 		x = o.plan.Steps[x].Parent
 	}

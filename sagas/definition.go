@@ -141,6 +141,7 @@ const (
 	MaxDefinitionBytes = 512 << 10 // source text, and also its canonical form
 	MaxSteps           = 500
 	MaxParticipants    = 200
+	MaxExpressions     = 5000
 	MaxNameBytes       = 64
 	MaxDuration        = 10 * 366 * 24 * time.Hour
 )

@@ -50,6 +50,9 @@ func TestCanonicalDefinitions(t *testing.T) {
 			if _, err := Compile(d); err != nil {
 				t.Error(err)
 			}
+			if w := d.Warnings(); len(w) > 0 {
+				t.Errorf("warnings: %v", w)
+			}
 		})
 	}
 }

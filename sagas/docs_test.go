@@ -9,6 +9,35 @@ import (
 	"testing"
 )
 
+// Every example of a node is a part of a valid definition.
+func TestDefinitionPageExamples(t *testing.T) {
+	b, err := os.ReadFile("../docs/definition.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, block := range strings.Split(string(b), "```yaml\n")[1:] {
+		text, _, _ := strings.Cut(block, "```\n")
+		if !strings.HasPrefix(text, "- ") {
+			continue
+		}
+		n++
+		src := "saga: page\nversion: 1\ndeadline: 60d\nparticipants: {"
+		for _, p := range []string{"psp", "risk", "fx", "ledger", "stock", "hotel", "mail"} {
+			src += p + ": {ops: [do, undo, inquire]}, "
+		}
+		d, err := ParseDefinition("docs/definition.md", []byte(src+"}\nsteps:\n"+text))
+		if err != nil {
+			t.Errorf("%v\n%s", err, text)
+		} else if w := d.Warnings(); len(w) > 0 {
+			t.Errorf("%v", w)
+		}
+	}
+	if n < 13 {
+		t.Errorf("%d examples of nodes", n)
+	}
+}
+
 // docs/definition.md is the reference of the format: its example is the example, its tables have
 // every field, and its defaults are those of the code.
 func TestDefinitionPage(t *testing.T) {
@@ -32,11 +61,26 @@ func TestDefinitionPage(t *testing.T) {
 	if example != string(file) {
 		t.Error("the example differs from examples/card-payment/saga.yaml")
 	}
-	for _, fields := range [][]string{definitionFields, participantFields, slices.Concat(commonFields, callFields), retryFields, undoFields, inquireFields, inputFields} {
+	for what, fields := range map[string][]string{
+		"### Saga": definitionFields, "### Participant": participantFields, "### Nodes": commonFields, "### Call": callFields, "### Retry": retryFields,
+		"### Undo": undoFields, "### Unknown outcomes": inquireFields, "### Input": inputFields, "### each": eachFields, "### race": raceFields,
+		"### scope": scopeFields, "### repeat": repeatFields, "### saga": sagaFields, "### await": awaitFields, "### sleep": sleepFields, "### approve": approveFields,
+		"### emit": slices.Concat(emitFields, failFields, continueFields),
+	} {
+		_, section, ok := strings.Cut(page, "\n"+what)
+		if !ok {
+			t.Errorf("no section %s", what)
+		}
+		section, _, _ = strings.Cut(section, "\n##")
 		for _, f := range fields {
-			if f != "retention" && !strings.Contains(page, "| `"+f+"` |") {
-				t.Errorf("field %s is not in a table", f)
+			if f != "retention" && !strings.Contains(section, "| `"+f+"` ") {
+				t.Errorf("%s: field %s is not in the table", what, f)
 			}
+		}
+	}
+	for _, kind := range nodeNames {
+		if !strings.Contains(page, "`"+kind+"`") && !strings.Contains(page, "\n### "+kind+"\n") {
+			t.Errorf("node %s is not described", kind)
 		}
 	}
 	for row, def := range map[string]string{

@@ -22,7 +22,10 @@ import (
 type Scope interface {
 	// Input is the input of the start, a JSON object.
 	Input() []byte
-	// Step is the kept output of a step, a JSON object or nil, and the name of the step's state.
+	// Step is the kept output of a step, a JSON object or nil, and the name of the step's state. The
+	// path is an id of the definition: it means the step of the frame around the expression, of the
+	// frames around that one, or else of the newest frame that has it. A step of which no frame was
+	// opened yet is found, without output.
 	Step(path string) (output []byte, state string, found bool)
 	// Now is the time of the event that is being handled.
 	Now() Time

@@ -112,6 +112,7 @@ func (n *mapNode) appendTo(dst []byte, ev *evaluation, depth int) (out []byte, h
 // found of every one that does, with the path of the place in the tree.
 type mappingBuilder struct {
 	env     exprEnv
+	another func(path string) bool // false: there are too many
 	problem func(path, text string, p exprProblem)
 	found   func(path string, e *Expr)
 }
@@ -123,6 +124,9 @@ func (b *mappingBuilder) build(path string, tree any) *mapNode {
 		text, isExpr := exprText(v)
 		if !isExpr {
 			return &mapNode{literal: appendString(nil, text)}
+		}
+		if !b.another(path) {
+			return nil
 		}
 		e, problems := b.env.compile(text, wantJSON)
 		for _, p := range problems {

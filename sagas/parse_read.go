@@ -26,10 +26,14 @@ func decodeDefinition(r *report, n *node) *Definition {
 		r.add(n.at, "SG01", "", "A definition starts with saga: and version:.", "want a definition, got %s", n.kind())
 		return nil
 	}
-	dec := &decoder{r: r, src: &source{report: r, places: map[string]at{"": n.at}}, bad: map[string]bool{}}
-	dec.d = &Definition{src: dec.src}
+	dec := newDecoder(r, n)
 	dec.definition(n)
 	return dec.d
+}
+
+func newDecoder(r *report, n *node) *decoder {
+	src := &source{report: r, places: map[string]at{"": n.at}}
+	return &decoder{r: r, src: src, bad: map[string]bool{}, d: &Definition{src: src}}
 }
 
 func (dec *decoder) fault(p at, code, path, hint, format string, args ...any) {

@@ -31,6 +31,9 @@ func newCheckCommand(t *terminal) *cobra.Command {
 				return err
 			}
 			for _, d := range defs {
+				if warnings := d.Warnings(); len(warnings) > 0 {
+					fmt.Fprintln(t.out, warnings.Error())
+				}
 				fmt.Fprintf(t.out, "%s ok  %s\n", d.Ref(), plural(len(d.Steps), "step"))
 			}
 			return nil
