@@ -177,6 +177,16 @@ func (m *machine) choose(i int) {
 	}
 }
 
+// skipBody marks what is inside a skipped node; frames it has none yet.
+func (m *machine) skipBody(i int) {
+	if !m.inst.dynamic() {
+		return
+	}
+	for j := int32(i + 1); j < m.shape().steps[i].end; j++ {
+		m.inst.Steps[j].State = StepSkipped
+	}
+}
+
 // lanes is parallel and choose: resolved when everything inside is.
 func (m *machine) lanes(i int) {
 	if m.list(int32(i+1), m.shape().steps[i].end) {

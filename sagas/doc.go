@@ -65,8 +65,8 @@
 //   - A failure without a code is matched by its state: UNKNOWN or FAILED.
 //   - A refusal that onReject lets pass is no failure, not even of a pivot: a cancel or the deadline that
 //     waited for it then turns the saga round.
-//   - The next round of a repeat waits until an outcome that is unknown, and may owe an undo, is cleared up
-//     (attention UNKNOWN_OUTCOME). An optional step without undo does not hold it up.
+//   - A round of a repeat is over when nothing in it is in flight or being undone, and no outcome that may
+//     owe an undo is unknown (attention UNKNOWN_OUTCOME). An optional step without undo does not hold it up.
 //   - A late answer of a forgotten round is a duplicate when nothing could be owed for it, and a dead letter
 //     when it tells of an effect that has an undo.
 //   - A late retry-after that would pass `within` counts as a spent budget at once; without `within`

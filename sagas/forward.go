@@ -73,6 +73,7 @@ func (m *machine) admit(i int) {
 		}
 		if !ok {
 			s.State = StepSkipped
+			m.skipBody(i)
 			m.fact(KindStepSkipped, s.Path)
 			return
 		}

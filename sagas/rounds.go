@@ -195,13 +195,16 @@ func (m *machine) repeat(i int) {
 	m.pause(i, pauseBefore(d.Wait, f.Number+1))
 }
 
-// unclear says whether a resolved round has a step whose effect is not known though it may have to be
-// undone: the next round does not begin before that is cleared up.
+// unclear says whether a resolved round has a step that is in flight or being undone, as in a lane that
+// lost a race, or one whose effect is not known though it may have to be undone: the round is not over
+// before that is cleared up.
 func (m *machine) unclear(from, to int32) bool {
 	unclear := false
 	for i := from; i < to; i++ {
 		s := &m.inst.Steps[i]
-		if (s.State == StepUnknown || s.State == StepFailed) && m.owes(int(i)) && !s.Undo.settled() && !m.turned(int(i)) {
+		if m.inFlight(int(i)) || m.turned(int(i)) && m.inDebt(int(i)) {
+			unclear = true
+		} else if (s.State == StepUnknown || s.State == StepFailed) && m.owes(int(i)) && !s.Undo.settled() && !m.turned(int(i)) {
 			m.raise(s.Path, ReasonUnknownOutcome, "the next round waits until it is known whether the step took effect")
 			unclear = true
 		}

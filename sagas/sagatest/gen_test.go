@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/sagas/sagasgen"
 	"github.com/amendsio/amends/sagas/sagatest"
 	"pgregory.net/rapid"
 )
@@ -16,13 +17,30 @@ import (
 
 // drawPlan draws a plan of either kind.
 func drawPlan(t *rapid.T) *sagas.Plan {
-	switch rapid.IntRange(0, 7).Draw(t, "from text") {
+	switch rapid.IntRange(0, 9).Draw(t, "from text") {
 	case 0, 1:
 		return drawCompiledPlan(t)
 	case 2, 3, 4:
 		return drawGraphPlan(t)
+	case 5, 6, 7:
+		return drawBlockPlan(t)
 	}
-	return drawBlockPlan(t)
+	return drawAnyPlan(t)
+}
+
+// drawAnyPlan draws a definition with nodes of every kind.
+func drawAnyPlan(t *rapid.T) *sagas.Plan {
+	src := sagasgen.Definition(func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(t, what) }, sagasgen.Options{})
+	def, err := sagas.ParseDefinition("drawn.json", []byte(src))
+	if err != nil {
+		t.Fatalf("a drawn definition does not parse: %v\n%s", err, src)
+	}
+	p, err := sagas.Compile(def)
+	if err != nil {
+		t.Fatalf("a drawn definition does not compile: %v\n%s", err, src)
+	}
+	p.Namespace = "test"
+	return p
 }
 
 // drawGraphPlan builds a graph of 1..8 calls: a random graph of steps that can be undone, then
@@ -230,8 +248,11 @@ func drawDefinition(t *rapid.T) string {
 }
 
 // drawInput is the input of a start.
-func drawInput(t *rapid.T) []byte {
+func drawInput(t *rapid.T, p *sagas.Plan) []byte {
 	lists := []string{`["a","b"]`, `["a","b","c"]`, `["a"]`, `[]`}
+	if p.Type == "drawn" {
+		lists = []string{`[{"k":"a"},{"k":"b"}]`, `[{"k":"a"},{"k":"b"},{"k":"c"}]`, `[]`}
+	}
 	return fmt.Appendf(nil, `{"list":%s,"n":%d}`, rapid.SampledFrom(lists).Draw(t, "list"), rapid.IntRange(0, 5).Draw(t, "n"))
 }
 

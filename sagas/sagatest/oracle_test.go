@@ -15,6 +15,7 @@ import (
 // disagree with the machine.
 type oracle struct {
 	plan  *sagas.Plan
+	run   uint32 // the books are those of one run
 	steps map[string]*account
 }
 
@@ -32,7 +33,7 @@ type account struct {
 }
 
 func newOracle(plan *sagas.Plan) *oracle {
-	return &oracle{plan: plan, steps: make(map[string]*account)}
+	return &oracle{plan: plan, run: 1, steps: make(map[string]*account)}
 }
 
 // of is the account of a path; one of a step that was never sent is empty.
@@ -70,7 +71,7 @@ func (a *account) mayOwe() bool {
 
 // reply books what a participant said. It is booked before the effects of the same event.
 func (o *oracle) reply(r sagas.Reply) {
-	if r.Run != 1 {
+	if r.Run != o.run {
 		return
 	}
 	a := o.of(r.Path)
@@ -105,6 +106,9 @@ func (o *oracle) reply(r sagas.Reply) {
 }
 
 func (o *oracle) command(c sagas.Command) {
+	if c.Run != o.run {
+		return
+	}
 	a := o.of(c.Path)
 	switch c.Op {
 	case sagas.OpDo:
@@ -115,11 +119,20 @@ func (o *oracle) command(c sagas.Command) {
 	}
 }
 
+// turnPage begins new books when the saga goes on as another run.
+func (o *oracle) turnPage(r sagatest.Record) {
+	if r.After != nil && r.After.Run != o.run {
+		o.run = r.After.Run
+		clear(o.steps)
+	}
+}
+
 // book takes one record of a trace.
 func (o *oracle) book(r sagatest.Record) {
 	if rep, ok := r.Event.(sagas.Reply); ok {
 		o.reply(rep)
 	}
+	o.turnPage(r)
 	for _, e := range r.Effects {
 		if c, ok := e.(sagas.Command); ok {
 			o.command(c)

@@ -41,7 +41,7 @@ func fixedScenarios() string {
 	sum := sha256.New()
 	scenarios := rapid.Custom(func(t *rapid.T) int {
 		s := newScenario(t, knobs{}, func(r sagatest.Record) {
-			fmt.Fprintf(sum, "%x %#v\n", encode(r.After), r.Effects)
+			fmt.Fprintf(sum, "%x %s\n", encode(r.After), effectsText(r.Effects))
 		})
 		s.run(knobs{})
 		s.settle()

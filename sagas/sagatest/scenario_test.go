@@ -18,6 +18,7 @@ type scenario struct {
 	calm  bool // participants answer and the wire is perfect: what "fair" means for liveness
 	trace []sagatest.Record
 	fed   []sagas.Event
+	kids  children
 	watch func(sagatest.Record)
 
 	outlive           bool // goes on past the retention of an ended instance
@@ -59,6 +60,7 @@ func newScenario(t *rapid.T, k knobs, watch func(sagatest.Record)) *scenario {
 	}
 	s.w.Observe = func(r sagatest.Record) {
 		s.trace = append(s.trace, r)
+		s.kids.hear(r)
 		if s.watch != nil {
 			s.watch(r)
 		}
@@ -97,6 +99,9 @@ func (s *scenario) run(k knobs) {
 		k.actionsMax = 60
 	}
 	actions := []string{"arrive", "arrive", "arrive", "any", "any", "time", "time", "pause", "crash", "tick", "again"}
+	if s.plan.Type == "drawn" {
+		actions = append(actions, "child", "child", "signal", "signal")
+	}
 	if !k.noCancel {
 		actions = append(actions, "cancel")
 	}
@@ -110,7 +115,7 @@ func (s *scenario) run(k knobs) {
 		WorkflowID: s.plan.Type + "/x",
 		Type:       s.plan.Type,
 		Version:    s.plan.Version,
-		Input:      drawInput(s.t),
+		Input:      drawInput(s.t, s.plan),
 		IssuedAt:   s.w.Now(),
 	}
 	if !k.noCancel && rapid.IntRange(0, 30).Draw(s.t, "cancel first") == 30 {
@@ -142,6 +147,13 @@ func (s *scenario) act(action string) {
 		if err := s.w.Crash(); err != nil {
 			s.t.Fatalf("crash: %v", err)
 		}
+	case "child":
+		if len(s.kids.known) > 0 {
+			child := s.kids.known[rapid.IntRange(0, len(s.kids.known)-1).Draw(s.t, "which child")]
+			s.tellEnd(child, rapid.IntRange(0, 2).Draw(s.t, "child fails") == 2)
+		}
+	case "signal":
+		s.signal()
 	case "tick":
 		s.w.Feed(sagas.Timers{})
 	case "again": // an event that was fed before comes once more
@@ -182,6 +194,11 @@ func (s *scenario) settle() {
 		if len(s.trace) > before+busy {
 			s.trace = append(s.trace[:before:before], s.trace[len(s.trace)-20:]...)
 			failf(s.t, s, "it goes on and on")
+		}
+		for _, child := range s.kids.known { // children end, and tell it
+			if child.owesAnswer {
+				s.tellEnd(child, false)
+			}
 		}
 		return sagatest.Terminal(s.w.Instance()) && s.w.InFlight() == 0
 	})
