@@ -114,6 +114,9 @@ func formatDocument(lines []string, first int, order *fieldOrder) (string, error
 	if err != nil {
 		return "", fmt.Errorf("from line %d: %w", first, err)
 	}
+	if root != nil && root.Kind != yaml.MappingNode {
+		return "", fmt.Errorf("line %d: a definition is a map of fields", first-1+root.Line)
+	}
 	s := scanComments(lines)
 	w := &yamlWriter{order: order, notes: s.notes(root)}
 	w.lines = append(w.lines, commentLines(w.notes.top, 0, false)...)

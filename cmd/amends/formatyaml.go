@@ -185,7 +185,7 @@ func (w *yamlWriter) inline(n *yaml.Node, path []string) (text string, block []s
 }
 
 func scalarKey(n *yaml.Node) string {
-	if n.Style == 0 {
+	if n.Style == 0 && !strings.Contains(n.Value, "\n") {
 		return n.Value
 	}
 	return quote(n.Value)
