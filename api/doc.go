@@ -1,9 +1,12 @@
-// Package api is the HTTP interface of an amends process: health, metrics and read-only queries.
+// Package api is the HTTP interface of an amends process: health, metrics, queries, and, when
+// it is allowed, signals and operator actions.
 //
 //	GET /livez, /readyz[?verbose], /metrics
 //	GET /api/v1/instances?status=&type=&limit=&cursor=
 //	GET /api/v1/instances/{type}/{id}
 //	GET /api/v1/definitions
+//	POST /api/v1/instances/{type}/{id}/actions   {"action","path","args","operator","reason","expectRev","requestId"}
+//	POST /api/v1/instances/{type}/{id}/signals   {"name","signalId","payload","ttl","actor"}
 //
 // Promises:
 //
@@ -13,6 +16,8 @@
 //     never an incomplete list.
 //   - Errors are RFC 9457 problems with a stable SG code.
 //   - The header Amends-Node says which process answered.
-//   - Nothing here changes state, and there is no login: keep the listener on loopback or in a
-//     network of your own.
+//   - A POST writes one record to Kafka, as the command line does, and answers 202 when Kafka has it;
+//     what became of it is in the lifecycle. It is refused unless Options.Actions is set, and to pages
+//     of another origin.
+//   - There is no login: keep the listener on loopback or in a network of your own.
 package api

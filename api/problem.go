@@ -30,6 +30,8 @@ func problemOf(err error) Problem {
 		p.Status = http.StatusServiceUnavailable
 	case errors.Is(err, orchestrator.ErrInvalid):
 		p.Status = http.StatusBadRequest
+	case errors.Is(err, errForbidden):
+		p.Status = http.StatusForbidden
 	case errors.Is(err, orchestrator.ErrConflict):
 		p.Status = http.StatusConflict
 	}

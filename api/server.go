@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
 )
 
@@ -26,6 +27,8 @@ type Engine interface {
 	Owners(ctx context.Context) ([]string, error)
 	Complete(orchestrator.Page) bool
 	Definitions() []orchestrator.DefinitionInfo
+	Act(context.Context, *protocol.Admin) error
+	Signal(context.Context, *protocol.Signal) error
 	Health
 }
 
@@ -42,6 +45,9 @@ type Options struct {
 	Logger *slog.Logger        // nil: silent
 	// Client asks other processes. Default: one with a timeout of 5 s.
 	Client *http.Client
+	// Actions lets requests change instances. There is no login: whoever reaches the listener may then
+	// do what an operator may.
+	Actions bool
 }
 
 // peerTimeout bounds the question to another process.
@@ -52,12 +58,13 @@ type server struct {
 	node   string
 	log    *slog.Logger
 	client *http.Client
+	acts   bool
 	ready  readiness
 }
 
 // New makes the handler of one process.
 func New(engine Engine, opts Options) http.Handler {
-	s := &server{engine: engine, node: opts.Node, log: opts.Logger, client: opts.Client}
+	s := &server{engine: engine, node: opts.Node, log: opts.Logger, client: opts.Client, acts: opts.Actions}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -72,6 +79,7 @@ func New(engine Engine, opts Options) http.Handler {
 	}
 	mux.HandleFunc("GET /api/v1/instances", s.listInstances)
 	mux.HandleFunc("GET /api/v1/instances/{type}/{id...}", s.getInstance)
+	mux.HandleFunc("POST /api/v1/instances/{type}/{id...}", s.postInstance)
 	mux.HandleFunc("GET /api/v1/definitions", s.listDefinitions)
 	mux.HandleFunc("/", s.notFound)
 	return s.wrap(mux)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,10 +23,11 @@ type Config struct {
 	Client []kgo.Opt
 }
 
-// Client writes to the intake of one namespace. It is safe for concurrent use.
+// Client writes to the intake of one namespace, and to its control topic. It is safe for concurrent
+// use.
 type Client struct {
-	topic string
-	kafka *kgo.Client
+	topics protocol.Topics
+	kafka  *kgo.Client
 }
 
 // New checks cfg and makes the Kafka client. It does not connect; the first call does.
@@ -49,7 +51,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client config: Client: %w", err)
 	}
-	return &Client{topic: topics.Intake, kafka: kafka}, nil
+	return &Client{topics: topics, kafka: kafka}, nil
 }
 
 // Close ends the client. Calls that are under way fail.
@@ -88,7 +90,53 @@ type Cancel struct {
 	Void      time.Duration // how long it forbids a start that has not come; 0 = the default
 }
 
+// Signal is a message to an instance.
+type Signal struct {
+	Type, ID string // required
+	// Name is what an await of the definition names. Required. Decisions of people are operator actions:
+	// see Act.
+	Name string
+	// SignalID names this signal; repeating it counts once, so that a Signal that failed with a timeout can
+	// be repeated. Empty: every call is a signal of its own.
+	SignalID string
+	// Payload is marshalled to JSON. Nil is null.
+	Payload any
+	// TTL is how long it waits for its start, or for somebody who consumes it. 0: the instance must have
+	// started. At most 30 days.
+	TTL time.Duration
+	// Actor is who sends it.
+	Actor string
+	// IssuedAt defaults to the record's timestamp.
+	IssuedAt time.Time
+}
+
+// Action is an operator's verb on an instance. Its caller needs the write right on the control topic,
+// and vouches for the operator's name: check who it is before.
+type Action struct {
+	Type, ID  string          // required
+	Action    protocol.Action // required
+	Path      string          // the step, for actions on one
+	Operator  string          // required
+	Reason    string          // required
+	RequestID string          // names this request: the same twice acts once
+	ExpectRev uint64          // the revision that the operator saw; 0 = not checked
+	// Args are those of docs/protocol.md. Output and payload are JSON texts.
+	Args map[string]string
+}
+
 // The JSON form of docs/protocol.md.
+type signalJSON struct {
+	Kind     string `json:"kind"`
+	Type     string `json:"type"`
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	SignalID string `json:"signalId,omitempty"`
+	Payload  any    `json:"payload,omitempty"`
+	TTL      string `json:"ttl,omitempty"`
+	Actor    string `json:"actor,omitempty"`
+	IssuedAt string `json:"issuedAt,omitempty"`
+}
+
 type startJSON struct {
 	Type     string            `json:"type"`
 	ID       string            `json:"id,omitempty"`
@@ -132,13 +180,46 @@ func (c *Client) Cancel(ctx context.Context, r Cancel) error {
 		Reason: r.Reason, Actor: r.Actor, VoidTTL: r.Void.Milliseconds()}, nil)
 }
 
+// Signal sends a message to an instance. It returns once Kafka has it. A signal that the intake would
+// refuse by its form fails here, with a *protocol.Error, and is not sent.
+func (c *Client) Signal(ctx context.Context, s Signal) error {
+	rec := signalJSON{Kind: "signal", Type: s.Type, ID: s.ID, Name: s.Name, SignalID: s.SignalID, Payload: s.Payload, Actor: s.Actor}
+	if s.TTL != 0 {
+		rec.TTL = strconv.FormatInt(s.TTL.Milliseconds(), 10) + "ms"
+	}
+	if !s.IssuedAt.IsZero() {
+		rec.IssuedAt = s.IssuedAt.UTC().Format(time.RFC3339Nano)
+	}
+	return c.send(ctx, "signal", s.Type, s.ID, rec, nil)
+}
+
+// Act writes an operator action to the control topic. It returns once Kafka has it; what becomes of it
+// is in the lifecycle.
+func (c *Client) Act(ctx context.Context, a Action) error {
+	rec := &protocol.Admin{Type: a.Type, ID: a.ID, RequestID: a.RequestID, Action: a.Action, Path: a.Path, Args: a.Args,
+		Operator: a.Operator, Reason: a.Reason, ExpectRev: a.ExpectRev}
+	value, err := protocol.AppendAvro(nil, rec)
+	if err == nil {
+		_, err = protocol.DecodeControl(nil, value, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s/%s: %w", a.Action, a.Type, a.ID, err)
+	}
+	r := &kgo.Record{Topic: c.topics.Control, Key: []byte(a.Type + "/" + a.ID), Value: value,
+		Headers: []kgo.RecordHeader{{Key: protocol.HeaderContentType, Value: []byte(protocol.ContentAvro)}}}
+	if err := c.kafka.ProduceSync(ctx, r).FirstErr(); err != nil {
+		return fmt.Errorf("%s %s/%s: produce to %s: %w", a.Action, a.Type, a.ID, c.topics.Control, err)
+	}
+	return nil
+}
+
 func (c *Client) send(ctx context.Context, verb, typ, id string, rec any, extra []kgo.RecordHeader) error {
 	value, err := json.Marshal(rec)
 	if err != nil {
 		return fmt.Errorf("%s %s/%s: %w", verb, typ, id, err)
 	}
 	r := &kgo.Record{
-		Topic:   c.topic,
+		Topic:   c.topics.Intake,
 		Value:   value,
 		Headers: append(extra, kgo.RecordHeader{Key: protocol.HeaderContentType, Value: []byte(protocol.ContentJSON)}),
 	}
@@ -153,7 +234,7 @@ func (c *Client) send(ctx context.Context, verb, typ, id string, rec any, extra 
 		return fmt.Errorf("%s %s/%s: %w", verb, typ, id, err)
 	}
 	if err := c.kafka.ProduceSync(ctx, r).FirstErr(); err != nil {
-		return fmt.Errorf("%s %s/%s: produce to %s: %w", verb, typ, id, c.topic, err)
+		return fmt.Errorf("%s %s/%s: produce to %s: %w", verb, typ, id, c.topics.Intake, err)
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ func send(t *testing.T, k *kafkatest.Cluster) {
 		t.Fatal(err)
 	}
 	k.CreateTopic(topics.Intake, 4, nil)
+	k.CreateTopic(topics.Control, 4, nil)
 	c, err := client.New(client.Config{Namespace: k.Namespace(), Client: k.Opts()})
 	if err != nil {
 		t.Fatal(err)
@@ -59,8 +60,21 @@ func send(t *testing.T, k *kafkatest.Cluster) {
 	if err := c.Start(ctx, client.Start{Type: "card-payment"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.Signal(ctx, client.Signal{Type: "card-payment", ID: "o-1", Name: "paid", SignalID: "s-1", Payload: order, TTL: time.Hour, Actor: "shop", IssuedAt: issued}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Act(ctx, client.Action{Type: "card-payment", ID: "o-1", Action: protocol.ActionSkip, Path: "auth", Operator: "ann", Reason: "why", RequestID: "q",
+		ExpectRev: 7, Args: map[string]string{protocol.ArgOutput: `{"id":1}`}}); err != nil {
+		t.Fatal(err)
+	}
+	acted := k.Consume(topics.Control, 1)[0]
+	action, err := protocol.DecodeControl(acted.Key, acted.Value, nil)
+	if want := (&protocol.Admin{Type: "card-payment", ID: "o-1", Action: protocol.ActionSkip, Path: "auth", Operator: "ann", Reason: "why", RequestID: "q",
+		ExpectRev: 7, Args: map[string]string{"output": `{"id":1}`}}); err != nil || !cmp.Equal(action, any(want)) {
+		t.Errorf("action: %+v, %v", action, err)
+	}
 
-	recs := k.Consume(topics.Intake, 3)
+	recs := k.Consume(topics.Intake, 4)
 	var got []any
 	for _, r := range recs {
 		headers := make([]protocol.Header, len(r.Headers))
@@ -81,6 +95,7 @@ func send(t *testing.T, k *kafkatest.Cluster) {
 			Tags: map[string]string{"k": "v"}, IssuedAt: issued.UnixMilli(), Trace: "00-x"},
 		&protocol.Cancel{Type: "card-payment", ID: "o-1", RequestID: "c", Reason: "why", Actor: "ann", VoidTTL: 1000},
 		&protocol.Start{Type: "card-payment", Input: []byte(`{}`)},
+		&protocol.Signal{Type: "card-payment", ID: "o-1", Name: "paid", SignalID: "s-1", Payload: []byte(`{"total":"9.50"}`), TTL: 3600_000, Actor: "shop", IssuedAt: issued.UnixMilli()},
 	} {
 		found := false
 		for _, g := range got {
@@ -97,6 +112,12 @@ func send(t *testing.T, k *kafkatest.Cluster) {
 		t.Errorf("got %v", err)
 	}
 	if err := c.Start(ctx, client.Start{Type: "t", Input: []int{1}}); !errors.As(err, &e) || e.Field != "input" {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Signal(ctx, client.Signal{Type: "t", ID: "x"}); !errors.As(err, &e) || e.Field != "name" {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Act(ctx, client.Action{Type: "t", ID: "x", Action: protocol.ActionRetry, Operator: "a", Reason: "r"}); !errors.As(err, &e) || e.Field != "path" {
 		t.Errorf("got %v", err)
 	}
 	if err := c.Cancel(ctx, client.Cancel{Type: "t"}); !errors.As(err, &e) || e.Field != "id" {

@@ -38,6 +38,7 @@ const (
 	CodeInternal       = "SG205" // a fault of ours
 	CodeNoDefinition   = "SG206" // no such definition
 	CodeConflict       = "SG207" // the request clashes with what is stored
+	CodeForbidden      = "SG209" // this process takes no actions over HTTP
 	CodeLevel          = "SG208" // the feature level of the namespace does not allow it
 )
 

@@ -26,6 +26,7 @@ type Orchestrator struct {
 	announcer   *announcer
 	layout      layout // set before worker
 	worker      atomic.Pointer[topology.Worker]
+	sender      atomic.Pointer[kgo.Client] // while Run works
 
 	mu struct {
 		sync.Mutex
@@ -91,6 +92,13 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 			w.Wake(task)
 		}
 	}
+	sender, err := kgo.NewClient(o.cfg.clientOpts(kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))...)
+	if err != nil {
+		return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
+	}
+	defer sender.Close()
+	o.sender.Store(sender)
+	defer o.sender.Store(nil)
 	o.announcer.worker = w
 	o.worker.Store(w)
 	o.cfg.Logger.Info("running", "namespace", o.cfg.Namespace, "partitions", o.layout.partitions, "tasks", o.layout.tasks, "version", Version)

@@ -24,6 +24,8 @@ type View struct {
 	Residue         []string        `json:"residue,omitempty"`
 	Cause           string          `json:"cause,omitempty"`
 	CancelRequested bool            `json:"cancelRequested,omitempty"`
+	Suspended       bool            `json:"suspended,omitempty"`
+	Parent          string          `json:"parent,omitempty"` // workflow ID of the instance that started it
 	DeadlineHit     bool            `json:"deadlineHit,omitempty"`
 	StartID         string          `json:"startId,omitempty"`
 	StartedAt       Time            `json:"startedAt,omitempty"`
@@ -86,6 +88,18 @@ type StepView struct {
 	Code         string          `json:"code,omitempty"`
 	Message      string          `json:"message,omitempty"`
 	Output       json.RawMessage `json:"output,omitempty"`
+
+	Roles  []string   `json:"roles,omitempty"`  // approve: who may decide
+	Quorum uint32     `json:"quorum,omitempty"` // approve: approvals that are needed
+	Votes  []VoteView `json:"votes,omitempty"`  // approve
+}
+
+// VoteView is one decision of a person.
+type VoteView struct {
+	Actor    string `json:"actor"`
+	Decision string `json:"decision"` // approve or refuse
+	Comment  string `json:"comment,omitempty"`
+	At       Time   `json:"at"`
 }
 
 // Obligation is a debt: an effect that may have to be undone. After the commit point nothing is.
@@ -110,6 +124,10 @@ func (i *Instance) View(p *Plan) View {
 		Input: i.Input, Output: i.Output,
 	}
 	_, v.ID = SplitWorkflowID(i.WorkflowID)
+	v.Suspended = i.Suspended
+	if i.Parent != nil {
+		v.Parent = i.Parent.WorkflowID
+	}
 	if i.Digest != (Digest{}) {
 		v.Digest = i.Digest.String()
 	}
@@ -163,6 +181,16 @@ func (v *StepView) place(p *Plan, i *Instance, t *tree, k int) {
 	if d.Node != NodeCall {
 		v.Node = d.Node.String()
 		v.Participant, v.Command = "", ""
+	}
+	if d.Approve != nil {
+		v.Roles, v.Quorum = d.Approve.Roles, max(d.Approve.Quorum, 1)
+		for _, vote := range s.Votes {
+			vv := VoteView{Actor: vote.Actor, Decision: "refuse", Comment: vote.Comment, At: vote.At}
+			if vote.Approve {
+				vv.Decision = "approve"
+			}
+			v.Votes = append(v.Votes, vv)
+		}
 	}
 	if d.Node == NodeChoose && s.Lane > 0 && s.Lane <= len(d.Lanes) {
 		v.Taken = d.Lanes[s.Lane-1].Name

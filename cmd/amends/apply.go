@@ -32,7 +32,11 @@ the version that they were started with.`,
 				return err
 			}
 			create, _ := cmd.Flags().GetBool("create-topics")
-			done, err := orchestrator.Apply(cmd.Context(), orchestrator.Config{
+			publish := orchestrator.Apply
+			if activate, _ := cmd.Flags().GetBool("activate"); !activate {
+				publish = orchestrator.Register
+			}
+			done, err := publish(cmd.Context(), orchestrator.Config{
 				Brokers: conn.Brokers, Namespace: conn.Namespace, CreateTopics: create,
 			}, defs)
 			if err != nil {
@@ -45,7 +49,8 @@ the version that they were started with.`,
 		},
 	}
 	cmd.Flags().StringSliceP("file", "f", nil, "definition file, YAML or JSON; - is standard input")
-	cmd.Flags().Bool("create-topics", true, "create missing topics of the namespace and of the participants")
+	cmd.Flags().Bool("create-topics", true, "create missing topics of the namespace, of the participants and of domain events")
+	cmd.Flags().Bool("activate", true, "make the versions the active ones; else later, with amends activate")
 	conn.kafkaFlags(cmd)
 	return cmd
 }

@@ -31,6 +31,7 @@ const (
 
 // terminal is where a command talks: data goes to out, talk to err.
 type terminal struct {
+	in       io.Reader // nil when nobody is there to be asked
 	out, err io.Writer
 	tty      bool // out understands ANSI sequences
 }

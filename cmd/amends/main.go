@@ -17,6 +17,9 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	t := terminal{out: os.Stdout, err: os.Stderr, tty: isTTY(os.Stdout)}
+	if isTerminal(os.Stdin) {
+		t.in = os.Stdin
+	}
 	root := newRoot(&t)
 	root.SetArgs(args)
 	return t.exit(root.ExecuteContext(ctx))

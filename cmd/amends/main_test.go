@@ -83,7 +83,10 @@ func TestExitCodes(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"nonsense"}, {"get"}, {"get", "no-slash"}, {"start"}, {"start", "t", "-d", "novalue"}, {"start", "t", "--watch"}, {"start", "t/1"},
-		{"cancel", "t/1"}, {"ls", "--limit", "0"}, {"apply"}, {"get", "t/1", "--colour"},
+		{"cancel", "t/1"}, {"retry", "t/1", "--reason", "r"}, {"suspend", "t/1"}, {"resolve", "t/1", "--path", "a", "--reason", "r"}, {"extend", "t/1", "--reason", "r"},
+		{"skip", "t/1", "--path", "a", "--reason", "r", "--output", "[1]"}, {"signal", "t/1"}, {"signal", "t/1", "n", "--payload", "{"},
+		{"signal", "t/1", "n", "--payload", "{}", "-d", "a=1"}, {"signal", "no-slash", "n"}, {"activate", "t"}, {"activate", "t@x"}, {"level", "finalize", "x"}, {"tasks"},
+		{"ls", "--limit", "0"}, {"apply"}, {"get", "t/1", "--colour"},
 	} {
 		if code, _, talk := execute(t, args...); code != exitUsage || talk == "" {
 			t.Errorf("%v: exit %d, %q", args, code, talk)
@@ -92,7 +95,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestServerSettings(t *testing.T) {
-	read := func(args ...string) (orchestrator.Config, string, error) {
+	read := func(args ...string) (orchestrator.Config, listener, error) {
 		term := terminal{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
 		cmd, _, err := newRoot(&term).Find([]string{"run"})
 		if err != nil {
@@ -110,7 +113,7 @@ func TestServerSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprint(cfg.Namespace, cfg.DataDir, cfg.Brokers, cfg.Partitions, cfg.CreateTopics, cfg.InstanceID, listen, cfg.Advertise)
+	got := fmt.Sprint(cfg.Namespace, cfg.DataDir, cfg.Brokers, cfg.Partitions, cfg.CreateTopics, cfg.InstanceID, listen.address, cfg.Advertise)
 	if want := fmt.Sprint("from-flag", "/env", []string{"f:1", "f:2"}, 6, false, "node-1", defaultListen, defaultListen); got != want {
 		t.Errorf("flag > environment > file > default:\n got %s\nwant %s", got, want)
 	}

@@ -43,9 +43,18 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait 
 		newStartCommand(t),
 		newGetCommand(t),
 		newListCommand(t),
+		newSignalCommand(t),
 		newCancelCommand(t),
+		newTasksCommand(t),
+		newDecideCommand(t, "approve"),
+		newDecideCommand(t, "refuse"),
+		newTaskCommand(t),
+		newInstanceCommand(t),
+		newActivateCommand(t),
+		newLevelCommand(t),
 		newVersionCommand(t),
 	)
+	root.AddCommand(newOperationCommands(t)...)
 	return root
 }
 

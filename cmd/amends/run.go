@@ -44,13 +44,14 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.Bool("create-topics", true, "create missing topics")
 	f.Bool("allow-old-transactions", false, "run on brokers below transaction.version 2: exactly once no longer holds")
 	f.String("token-secret-file", "", "file with the secret that signs command tokens; the same for all processes")
+	f.String("api-actions", "auto", "take signals and operator actions over HTTP: on, off, or auto (only when --listen is on loopback)")
 	f.String("log-level", "info", "debug, info, warn or error")
 	f.String("config", os.Getenv("AMENDS_CONFIG"), "YAML file with the same settings, one key per flag")
 	return cmd
 }
 
 func runServer(cmd *cobra.Command, t *terminal) error {
-	cfg, listen, err := serverConfig(cmd, t)
+	cfg, at, err := serverConfig(cmd, t)
 	if err != nil {
 		return &codedError{exitConfig, err}
 	}
@@ -58,7 +59,7 @@ func runServer(cmd *cobra.Command, t *terminal) error {
 	if err != nil {
 		return &codedError{exitConfig, err}
 	}
-	err = serve(cmd.Context(), o, listen, cfg.Logger)
+	err = serve(cmd.Context(), o, at, cfg.Logger)
 	switch {
 	case err == nil:
 		cfg.Logger.Info("stopped")
@@ -69,18 +70,29 @@ func runServer(cmd *cobra.Command, t *terminal) error {
 	return err
 }
 
+// listener is where the API is, and whether it takes actions.
+type listener struct {
+	address string
+	actions string // on, off or auto
+}
+
+// acts says whether the API takes actions. It has no login, so by default only on loopback.
+func (at listener) acts(a net.Addr) bool {
+	return at.actions == "on" || at.actions == "auto" && isLoopback(a)
+}
+
 // serve runs o and its API until ctx ends. The API answers until the last task has stopped.
-func serve(ctx context.Context, o *orchestrator.Orchestrator, listen string, log *slog.Logger) error {
-	l, err := net.Listen("tcp", listen)
+func serve(ctx context.Context, o *orchestrator.Orchestrator, at listener, log *slog.Logger) error {
+	l, err := net.Listen("tcp", at.address)
 	if err != nil {
-		return &orchestrator.Error{Code: orchestrator.CodeConfig, Class: orchestrator.ErrConfig, Cause: "cannot listen on " + listen, Err: err,
+		return &orchestrator.Error{Code: orchestrator.CodeConfig, Class: orchestrator.ErrConfig, Cause: "cannot listen on " + at.address, Err: err,
 			Fix: "Choose another address with --listen."}
 	}
 	if !isLoopback(l.Addr()) {
 		log.Warn("the API has no login and is reachable from other machines", "listen", l.Addr().String())
 	}
 	srv := &http.Server{
-		Handler:           api.New(o, api.Options{Node: o.Advertise(), Gather: o.Gatherer(), Logger: log}),
+		Handler:           api.New(o, api.Options{Node: o.Advertise(), Gather: o.Gatherer(), Logger: log, Actions: at.acts(l.Addr())}),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
@@ -108,15 +120,19 @@ func serve(ctx context.Context, o *orchestrator.Orchestrator, listen string, log
 	return err
 }
 
-func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, listen string, err error) {
+func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at listener, err error) {
 	path, _ := cmd.Flags().GetString("config")
 	s, err := readSettings(cmd, path)
 	if err != nil {
-		return cfg, "", err
+		return cfg, at, err
+	}
+	at = listener{address: s.text("listen"), actions: s.text("api-actions")}
+	if at.actions != "on" && at.actions != "off" && at.actions != "auto" {
+		return cfg, at, fmt.Errorf("api-actions: %q is not on, off or auto", at.actions)
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.text("log-level"))); err != nil {
-		return cfg, "", fmt.Errorf("log-level: %q is not debug, info, warn or error", s.text("log-level"))
+		return cfg, at, fmt.Errorf("log-level: %q is not debug, info, warn or error", s.text("log-level"))
 	}
 	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	cfg = orchestrator.Config{
@@ -140,17 +156,16 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, lis
 	if file := s.text("token-secret-file"); file != "" {
 		secret, err := os.ReadFile(file)
 		if err != nil {
-			return cfg, "", fmt.Errorf("token-secret-file: %w", err)
+			return cfg, at, fmt.Errorf("token-secret-file: %w", err)
 		}
 		cfg.TokenSecret = []byte(strings.TrimSpace(string(secret)))
 	}
-	listen = s.text("listen")
 	if cfg.Advertise = s.text("advertise"); cfg.Advertise == "" {
-		if cfg.Advertise, err = advertised(listen); err != nil {
-			return cfg, "", err
+		if cfg.Advertise, err = advertised(at.address); err != nil {
+			return cfg, at, err
 		}
 	}
-	return cfg, listen, nil
+	return cfg, at, nil
 }
 
 // advertised makes an address for others out of a listen address.

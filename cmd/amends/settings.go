@@ -77,9 +77,14 @@ func (s settings) list(key string) []string {
 // knownKeys are the flags of all commands: one environment serves them all.
 func knownKeys(root *cobra.Command) map[string]bool {
 	known := map[string]bool{}
-	for _, c := range root.Commands() {
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
 		c.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
 	}
+	visit(root)
 	return known
 }
 

@@ -52,6 +52,7 @@ var forwardWords = map[string]word{
 	"UNKNOWN":   {markFailed, "outcome unknown", true},
 	"SKIPPED":   {markIdle, "skipped", true},
 	"ABANDONED": {markIdle, "never sent", true},
+	"OPEN":      {markWaiting, "open", false},
 }
 
 var undoWords = map[string]word{

@@ -63,7 +63,7 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 		return nil, fmt.Errorf("node %s: %w", cfg.Name, err)
 	}
 	n.server = &http.Server{
-		Handler:           api.New(n.orchestrator, api.Options{Node: n.Addr, Gather: n.orchestrator.Gatherer(), Logger: cfg.Logger}),
+		Handler:           api.New(n.orchestrator, api.Options{Node: n.Addr, Gather: n.orchestrator.Gatherer(), Logger: cfg.Logger, Actions: true}),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/amendsio/amends/client"
+	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/sagas"
+)
+
+// task is an approval that waits for people.
+type task struct {
+	WorkflowID string     `json:"workflowId"`
+	Path       string     `json:"path"`
+	Roles      []string   `json:"roles,omitempty"`
+	Quorum     uint32     `json:"quorum,omitempty"`
+	Approved   []string   `json:"approved,omitempty"`
+	Until      sagas.Time `json:"until,omitempty"`
+}
+
+func newTaskCommand(t *terminal) *cobra.Command {
+	cmd := &cobra.Command{Use: "task", Short: "Approvals that wait for people"}
+	ls := newTasksCommand(t)
+	ls.Use = "ls TYPE/ID"
+	approve, refuse := newDecideCommand(t, "approve"), newDecideCommand(t, "refuse")
+	cmd.AddCommand(ls, approve, refuse)
+	return cmd
+}
+
+func newTasksCommand(t *terminal) *cobra.Command {
+	var conn connection
+	cmd := &cobra.Command{
+		Use:     "tasks TYPE/ID",
+		Short:   "List the open approvals of an instance",
+		Example: "  amends tasks fx-transfer/t-9",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkWorkflowID(args[0]); err != nil {
+				return err
+			}
+			if err := conn.read(cmd); err != nil {
+				return err
+			}
+			v, err := newAPIClient(conn.Server).instance(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			tasks := openTasks(v)
+			return printAs(cmd, t, tasks, func(w io.Writer) { printTasks(w, tasks) })
+		},
+	}
+	outputFlag(cmd, "table, json or yaml")
+	conn.serverFlag(cmd)
+	return cmd
+}
+
+// openTasks are the approvals of an instance that are open.
+func openTasks(v sagas.View) []task {
+	tasks := []task{}
+	for _, s := range v.Steps {
+		if s.Node != sagas.NodeApprove.String() || s.State != sagas.StepOpen.String() {
+			continue
+		}
+		one := task{WorkflowID: v.WorkflowID, Path: s.Path, Roles: s.Roles, Quorum: s.Quorum, Until: s.Until}
+		for _, vote := range s.Votes {
+			one.Approved = append(one.Approved, vote.Actor)
+		}
+		tasks = append(tasks, one)
+	}
+	return tasks
+}
+
+func printTasks(w io.Writer, tasks []task) {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "PATH\tROLES\tAPPROVED\tNEEDED\tUNTIL")
+	for _, k := range tasks {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\n", k.Path, strings.Join(k.Roles, ","), orNone(strings.Join(k.Approved, ",")), max(k.Quorum, 1), orNone(timeText(k.Until)))
+	}
+	_ = tw.Flush() // standard output is gone: nobody to tell
+}
+
+// newDecideCommand approves or refuses. The operator is the person who decides.
+func newDecideCommand(t *terminal, decision string) *cobra.Command {
+	var conn connection
+	cmd := &cobra.Command{
+		Use:   decision + " TYPE/ID [PATH]",
+		Short: map[string]string{"approve": "Approve an open task of an instance", "refuse": "Refuse an open task of an instance"}[decision],
+		Long: `Decide an open approval of an instance, as yourself or as --operator. It is written to the control topic,
+which only operators may write to. A person decides once, and who may not decide is not counted.
+PATH may be left out when one approval is open.`,
+		Example: "  amends " + decision + ` fx-transfer/t-9 signoff --comment "seen the papers"`,
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkWorkflowID(args[0]); err != nil {
+				return err
+			}
+			if err := conn.read(cmd); err != nil {
+				return err
+			}
+			path := ""
+			if len(args) == 2 {
+				path = args[1]
+			}
+			return decide(cmd, t, conn, decision, args[0], path)
+		},
+	}
+	f := cmd.Flags()
+	f.String("comment", "", "kept with the decision")
+	f.String("operator", "", "who decides (default: the name of the user)")
+	f.Uint64("expect-rev", 0, "decide only at this revision")
+	f.Bool("dry-run", false, "show what would happen and stop")
+	conn.kafkaFlags(cmd)
+	conn.serverFlag(cmd)
+	return cmd
+}
+
+func decide(cmd *cobra.Command, t *terminal, conn connection, decision, workflowID, path string) error {
+	comment, _ := cmd.Flags().GetString("comment")
+	v, err := newAPIClient(conn.Server).instance(cmd.Context(), workflowID)
+	if err != nil {
+		return err
+	}
+	tasks := openTasks(v)
+	switch {
+	case path == "" && len(tasks) == 1:
+		path = tasks[0].Path
+	case path == "" && len(tasks) > 1:
+		return usage("%s has %d open tasks: name one of them", workflowID, len(tasks))
+	case !slices.ContainsFunc(tasks, func(k task) bool { return k.Path == path }):
+		return &orchestrator.Error{Code: orchestrator.CodeNotFound, Class: orchestrator.ErrNotFound, Cause: strings.TrimSpace(fmt.Sprintf("%s has no open task %s", workflowID, path)),
+			Fix: "See amends tasks " + workflowID + "."}
+	}
+	payload, err := json.Marshal(map[string]string{"decision": decision, "comment": comment})
+	if err != nil {
+		return err
+	}
+	reason := comment
+	if reason == "" {
+		reason = decision
+	}
+	a := client.Action{Action: protocol.ActionSignal, Reason: reason,
+		Args: map[string]string{protocol.ArgName: protocol.DecisionPrefix + path, protocol.ArgPayload: string(payload)}}
+	if err := act(cmd, t, conn, workflowID, a, false, func(sagas.View) (string, error) {
+		return decision + " " + path, nil
+	}); err != nil {
+		return err
+	}
+	if dry, _ := cmd.Flags().GetBool("dry-run"); dry {
+		return nil
+	}
+	who, _ := cmd.Flags().GetString("operator")
+	if who == "" {
+		who = actor()
+	}
+	return counted(cmd, conn, workflowID, path, who)
+}
+
+// counted says whether the decision is among those that count.
+func counted(cmd *cobra.Command, conn connection, workflowID, path, who string) error {
+	v, err := newAPIClient(conn.Server).instance(cmd.Context(), workflowID)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(v.Steps, func(s sagas.StepView) bool { return s.Path == path })
+	if i < 0 || v.Steps[i].State != sagas.StepOpen.String() ||
+		slices.ContainsFunc(v.Steps[i].Votes, func(d sagas.VoteView) bool { return d.Actor == who }) {
+		return nil
+	}
+	return &orchestrator.Error{Code: orchestrator.CodeConflict, Class: orchestrator.ErrConflict, Cause: who + " may not decide " + path + " of " + workflowID + ", and was not counted",
+		Fix: "Whoever asked for it, and others that the definition names, cannot approve it."}
+}
