@@ -15,6 +15,7 @@ import (
 
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/topology"
 )
 
 // A namespace has a feature level, so that a rolling upgrade, and the way back, never leaves a process
@@ -40,6 +41,19 @@ const (
 	// firstFormat is the format of state records, their first byte, that processes of level 1 read.
 	firstFormat = 1
 )
+
+// groupProtocols keep processes of the first release out of a namespace above its level: they offer one
+// protocol that processes of this one do not offer there, so the group does not admit them. In a
+// namespace of level 1 both are offered, and both releases work side by side. Processes that were
+// running when the level was raised offer both until they restart.
+func groupProtocols(level uint32) []string {
+	if level < levelFull {
+		return []string{protocolFull, topology.DefaultGroupProtocol}
+	}
+	return []string{protocolFull}
+}
+
+const protocolFull = "amends-2"
 
 // Level is the feature level of the namespace.
 func (c *catalog) Level() uint32 { return max(c.level, levelFirst) }

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
@@ -102,6 +104,27 @@ func TestNewNamespaceIsAtNewestLevel(t *testing.T) {
 		l := r.levels()
 		if l.Level != orchestrator.NewestLevel || l.Members[0].Version != orchestrator.Version || l.Members[0].Address != "127.0.0.1:8480" {
 			t.Errorf("after the first process: %+v", l)
+		}
+	})
+}
+
+// TestFirstReleaseIsKeptOut: in a namespace above its level, a process of the first release cannot join the
+// group. It would set aside signals, and the starts of children, as records that it does not know.
+func TestFirstReleaseIsKeptOut(t *testing.T) {
+	everywhere(t, func(t *testing.T, r *rig) {
+		r.start()
+		r.ready()
+		ctx, cancel := r.c.Context()
+		defer cancel()
+		req := kmsg.NewPtrJoinGroupRequest()
+		req.Group, req.ProtocolType = protocol.Group(r.cfg.Namespace), "consumer"
+		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 10_000, 10_000
+		p := kmsg.NewJoinGroupRequestProtocol()
+		p.Name, p.Metadata = "cooperative-sticky", kgo.CooperativeStickyBalancer().JoinGroupMetadata([]string{r.topics.State}, nil, -1)
+		req.Protocols = append(req.Protocols, p)
+		resp, err := req.RequestWith(ctx, r.c.Client())
+		if err != nil || !errors.Is(kerr.ErrorForCode(resp.ErrorCode), kerr.InconsistentGroupProtocol) {
+			t.Errorf("the group answers %v, %v", resp, err)
 		}
 	})
 }

@@ -63,6 +63,12 @@ type Config struct {
 	// a stopped process hands its tasks over at once.
 	InstanceID string
 
+	// GroupProtocols are the names under which this process offers its way of
+	// sharing tasks to the group, best first. The coordinator admits only
+	// members that have one in common with all others, so processes that must
+	// not work together are kept apart by names. Default: DefaultGroupProtocol.
+	GroupProtocols []string
+
 	// AllowTruncatedInput lets a task without any state start at the earliest
 	// offset of an input although that is not 0. What was before it is lost.
 	AllowTruncatedInput bool

@@ -42,7 +42,7 @@ func newMember(cfg *Config, base []kgo.Opt) (*member, error) {
 	opts := append(base[:len(base):len(base)],
 		kgo.ConsumerGroup(group(cfg.App)),
 		kgo.ConsumeTopics(cfg.Changelog),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.Balancers(balancers(cfg.GroupProtocols)...),
 		kgo.HeartbeatInterval(cfg.Timing.Heartbeat),
 		kgo.SessionTimeout(cfg.Timing.Session),
 		kgo.RebalanceTimeout(max(cfg.Timing.Session, 2*cfg.Timing.Heartbeat)),
@@ -69,6 +69,29 @@ func newMember(cfg *Config, base []kgo.Opt) (*member, error) {
 	cl.PauseFetchTopics(cfg.Changelog)
 	m.cl = cl
 	return m, nil
+}
+
+// named is the cooperative sticky balancer under another protocol name. The coordinator admits only
+// members that offer a protocol which all others offer too, so a name keeps apart what must not meet.
+type named struct {
+	kgo.GroupBalancer
+	name string
+}
+
+func (n named) ProtocolName() string { return n.name }
+
+// DefaultGroupProtocol is the name of the protocol when Config.GroupProtocols is empty.
+const DefaultGroupProtocol = "cooperative-sticky"
+
+func balancers(protocols []string) []kgo.GroupBalancer {
+	if len(protocols) == 0 {
+		protocols = []string{DefaultGroupProtocol}
+	}
+	list := make([]kgo.GroupBalancer, len(protocols))
+	for i, name := range protocols {
+		list[i] = named{kgo.CooperativeStickyBalancer(), name}
+	}
+	return list
 }
 
 // record notes what the group said.
