@@ -254,6 +254,72 @@ func TestChildCannotStart(t *testing.T) {
 	})
 }
 
+// TestEventTopicMissing: the topic of a domain event is gone. What would have published it is set aside
+// and the instance asks for a person; the partition goes on. Sent again when the topic is back, it goes
+// through.
+func TestEventTopicMissing(t *testing.T) {
+	virtual(t, func(t *testing.T, r *rig) {
+		r.cfg.Partitions = 1
+		topic := r.trips()
+		ctx, cancel := r.c.Context()
+		defer cancel()
+		if _, err := r.c.Admin().DeleteTopic(ctx, topic); err != nil {
+			t.Fatal(err)
+		}
+		wid := r.trip("1")
+		r.signal(wid, "paid", "s-1", map[string]any{"amount": 100}, "ttl", "1h")
+		r.until("the child's end is set aside", time.Second, func() bool { return len(r.deadLetters()) == 1 })
+		d := r.deadLetters()[0]
+		equal(t, "class", d.why.Class, "UNDELIVERABLE")
+		v, _ := r.get(wid)
+		if v.Status != "attention" || len(v.Attention) != 1 || v.Attention[0].Reason != "UNDELIVERABLE" {
+			t.Errorf("the parent does not ask for a person: %+v", v.Attention)
+		}
+		other := r.begin("bill", "other", map[string]any{"amount": 1})
+		r.ends(other, "completed", time.Second)
+
+		r.c.CreateTopic(topic, 1, nil)
+		again := &kgo.Record{Topic: d.why.Topic, Key: d.rec.Key, Value: d.rec.Value}
+		for _, h := range d.why.Original {
+			again.Headers = append(again.Headers, kgo.RecordHeader(h))
+		}
+		r.c.Produce(again)
+		r.ends(wid, "completed", time.Second)
+		if list, _ := r.events(topic); len(list) != 1 {
+			t.Errorf("events: %+v", list)
+		}
+	})
+}
+
+// TestChildOfNobody: a child whose definition is not known is rejected in the end, and its parent hears why.
+func TestChildOfNobody(t *testing.T) {
+	virtual(t, func(t *testing.T, r *rig) {
+		// The definition of the child is not published: it waits, and then its parent hears of it.
+		src, topics, _ := r.tripSagas()
+		trip, _, _ := strings.Cut(src, "---")
+		r.apply(trip)
+		r.people.serve(topics[0])
+		r.start()
+		r.ready()
+		wid := r.trip("1")
+		r.signal(wid, "paid", "s-1", map[string]any{"amount": 100}, "ttl", "1h")
+		v := r.ends(wid, "compensated", time.Second)
+		if !strings.Contains(v.Cause, "UNKNOWN_DEFINITION") {
+			t.Errorf("cause %q", v.Cause)
+		}
+		// What is on the dead-letter topic is the start as it was, for the topic where it belongs.
+		d := r.deadLetters()
+		if len(d) != 1 {
+			t.Fatalf("%d dead letters", len(d))
+		}
+		msg, err := protocol.DecodeControl(d[0].rec.Key, d[0].rec.Value, d[0].why.Original)
+		s, isStart := msg.(*protocol.Start)
+		if err != nil || !isStart || s.Parent == nil || s.Parent.WorkflowID != wid || s.Parent.Path != "bill" || !s.Parent.Reversible || d[0].why.Topic != r.topics.Control {
+			t.Errorf("the dead letter holds %+v for %s, %v", msg, d[0].why.Topic, err)
+		}
+	})
+}
+
 // approvalSaga asks two people, neither of whom may be the one who asked.
 func (r *rig) approvalSaga() (src string, topics []string) {
 	desk := r.c.Name("desk")
