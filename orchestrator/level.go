@@ -281,16 +281,9 @@ func (p *publisher) write(ctx context.Context, recs ...*kgo.Record) error {
 // that what another process said at the same address before never counts.
 func (p *publisher) members(ctx context.Context) ([]Member, error) {
 	group := protocol.Group(p.cfg.Namespace)
-	groups, err := p.adm.DescribeGroups(ctx, group)
+	described, err := p.describeGroup(ctx, group)
 	if err != nil {
 		return nil, unreachable("describe group "+group, err)
-	}
-	described, ok := groups[group]
-	if !ok || errors.Is(described.Err, kerr.GroupIDNotFound) { // newer brokers; older ones say it is dead
-		return []Member{}, nil
-	}
-	if described.Err != nil {
-		return nil, unreachable("describe group "+group, described.Err)
 	}
 	if len(described.Members) == 0 {
 		return []Member{}, nil
@@ -312,6 +305,41 @@ func (p *publisher) members(ctx context.Context) ([]Member, error) {
 	}
 	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Address+"\x00"+a.ID, b.Address+"\x00"+b.ID) })
 	return out, nil
+}
+
+// describeGroup asks for the group, patiently: in a cluster that is new nobody coordinates groups yet.
+// A group that was never there has no members.
+func (p *publisher) describeGroup(ctx context.Context, group string) (kadm.DescribedGroup, error) {
+	until := time.Now().Add(topicPatience)
+	for {
+		groups, err := p.adm.DescribeGroups(ctx, group)
+		described := groups[group]
+		if err == nil {
+			err = described.Err
+		}
+		switch {
+		case err == nil:
+			return described, nil
+		case errors.Is(err, kerr.GroupIDNotFound): // newer brokers; older ones say it is dead
+			return kadm.DescribedGroup{}, nil
+		case !isCoordinatorAway(err) || time.Now().After(until):
+			return kadm.DescribedGroup{}, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return kadm.DescribedGroup{}, ctx.Err()
+		}
+	}
+}
+
+func isCoordinatorAway(err error) bool {
+	for _, e := range []error{kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.NotCoordinator} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // readMembers reads the members topic to its end.
