@@ -15,17 +15,20 @@ import (
 
 // explorer is one exploration. What it holds is not changed while it runs, but for the shards.
 type explorer struct {
-	plan   *sagas.Plan // bounded
-	opts   Options
-	wid    string
-	nodes  map[string]int
-	after  [][]bool // after[i][d]: node i depends on node d, in their lane
-	flat   bool     // no node has a body
-	inputs [][]byte
-	outs   [][][]byte // by node: the outputs of its command
-	codes  [][]string // by node: the codes of its refusals
-	values []Value    // what was drawn, for the report
-	sizes  []string   // what was left out when values were drawn
+	plan     *sagas.Plan // bounded
+	opts     Options
+	wid      string
+	nodes    map[string]int
+	after    [][]bool // after[i][d]: node i depends on node d, in their lane
+	flat     bool     // no node has a body
+	inputs   [][]byte
+	outs     [][][]byte // by node: the outputs of its command
+	codes    [][]string // by node: the codes of its refusals
+	payloads [][][]byte // by node: what a signal that it awaits carries
+	asked    []string   // signals that expressions ask for
+	signals  []signal
+	values   []Value  // what was drawn, for the report
+	sizes    []string // what was left out when values were drawn
 
 	shards [shardCount]shard
 }
@@ -85,6 +88,7 @@ func newExplorer(plan *sagas.Plan, opts Options) (*explorer, error) {
 	if err := x.draw(plan); err != nil {
 		return nil, err
 	}
+	x.signals = x.known()
 	for i := range x.shards {
 		x.shards[i].index = make(map[key]uint32)
 		if opts.FullKeys {
@@ -288,6 +292,9 @@ func (x *explorer) expand(w *worker, p *pending, order uint32, depth int) {
 	var buf []byte
 	for i, m := range x.successors(s) {
 		next, v := x.apply(s, m)
+		if next == nil && v == nil {
+			continue
+		}
 		w.transitions++
 		if v != nil {
 			w.report(finding{*v, p.id, order, i})

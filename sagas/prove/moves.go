@@ -18,7 +18,8 @@ const (
 	moveTime              // the next timers fire
 	moveDeadline          // the deadline of the saga passes
 	moveCancel
-	moveClose // an operator closes the instance
+	moveClose  // an operator closes the instance
+	moveSignal // a signal comes
 )
 
 // move is one thing that can happen in a state.
@@ -99,6 +100,9 @@ func (x *explorer) successors(s *state) []move {
 		if int(s.used.operators) < x.opts.Operators && len(inst.Attention) > 0 {
 			out = append(out, move{kind: moveClose})
 		}
+	}
+	for i := range x.arriving(s) {
+		out = append(out, move{kind: moveSignal, at: i})
 	}
 	if int(s.used.cancels) < x.opts.Cancels {
 		out = append(out, move{kind: moveCancel})
@@ -184,6 +188,8 @@ func (x *explorer) apply(s *state, m move) (*state, *violation) {
 	case moveCancel:
 		next.used.cancels++
 		return x.feed(s, next, sagas.Cancel{WorkflowID: x.wid, RequestID: fmt.Sprintf("cancel-%d", next.used.cancels)}, base)
+	case moveSignal:
+		return x.signal(s, next, x.arriving(s)[m.at])
 	case moveClose:
 		next.used.operators++
 		return x.feed(s, next, sagas.Admin{Action: sagas.AdminClose, RequestID: "close", Operator: "ops", Reason: "prove"}, base)
@@ -213,7 +219,10 @@ func (x *explorer) deliver(s, next *state, m message) (*state, *violation) {
 }
 
 // event is the reply that a message carries.
-func (x *explorer) event(s *state, m *message) sagas.Reply {
+func (x *explorer) event(s *state, m *message) sagas.Event {
+	if m.child {
+		return x.childDone(s, m)
+	}
 	r := sagas.Reply{
 		Address: sagas.Address{Run: s.inst.Run, Path: m.path, Op: m.op, Round: m.round, Attempt: m.attempt},
 		Outcome: outcomes[m.answer.outcome],
@@ -238,6 +247,11 @@ func (x *explorer) feed(s, next *state, ev sagas.Event, now sagas.Time) (*state,
 		switch e := e.(type) {
 		case sagas.Command:
 			if v := x.bookCommand(next, s.inst, after, &e); v != nil {
+				next.inst = x.normal(after)
+				return next, v
+			}
+		case sagas.StartChild, sagas.TellChild:
+			if v := x.bookChild(next, after, e); v != nil {
 				next.inst = x.normal(after)
 				return next, v
 			}

@@ -38,6 +38,7 @@ func (x *explorer) normal(inst *sagas.Instance) *sagas.Instance {
 		}
 	}
 	c.Rev, c.Seq = 1, 1
+	c.SeenSignals, c.AdminIDs = nil, nil
 	c.StartedAt, c.IssuedAt, c.LastNow = base, base, base
 	fix(&c.EndedAt, base)
 	fix(&c.Deadline, base+sagas.Time(farDeadline.Milliseconds()))

@@ -244,7 +244,7 @@ func (x *explorer) undoAllowed(s *state, after *sagas.Instance, c *sagas.Command
 	}
 	for k := range after.Steps {
 		y := &after.Steps[k]
-		if k == i || x.stepOf(y.Path).Undo == nil {
+		if k == i || !owes(x.stepOf(y.Path)) {
 			continue
 		}
 		if o := s.find(y.Path); o != nil && o.mayOwe() && x.dependsOn(after, y, st) {
@@ -316,7 +316,7 @@ func (x *explorer) judgeDebt(s *state, b *books) *violation {
 		return nil
 	}
 	d := x.stepOf(b.path)
-	if d.Undo == nil {
+	if !owes(d) {
 		if inst.Phase == sagas.Compensated && (d.Kind == sagas.Pivot || d.Kind == sagas.Retriable) {
 			return violated(NoDebtLost, "%s may have an effect that cannot be undone, but the saga is compensated", b.path)
 		}
@@ -340,7 +340,7 @@ func forgotten(inst *sagas.Instance, st *sagas.StepState) string {
 	listed := slices.ContainsFunc(inst.Attention, func(a sagas.Attention) bool { return a.Path == st.Path })
 	forward := st.Undo == sagas.UndoWaived
 	switch st.State {
-	case sagas.StepPending, sagas.StepBackoff, sagas.StepInquiring, sagas.StepDone, sagas.StepFailed, sagas.StepUnknown:
+	case sagas.StepPending, sagas.StepBackoff, sagas.StepInquiring, sagas.StepOpen, sagas.StepDone, sagas.StepFailed, sagas.StepUnknown:
 		forward = true
 	}
 	backward := st.Undo == sagas.UndoWaived
@@ -348,7 +348,7 @@ func forgotten(inst *sagas.Instance, st *sagas.StepState) string {
 	case sagas.UndoOwed, sagas.UndoPending, sagas.UndoBackoff, sagas.UndoInquiring, sagas.UndoStopped:
 		backward = true
 	}
-	settling := st.State == sagas.StepPending || st.State == sagas.StepInquiring
+	settling := st.State == sagas.StepPending || st.State == sagas.StepInquiring || st.State == sagas.StepOpen
 	if turned(inst, st) == sagas.FrameUndone && !backward && !listed {
 		return "what it is part of counts as undone"
 	}
@@ -398,9 +398,9 @@ func (x *explorer) judgeCompensated(s *state) *violation {
 		d := x.stepOf(b.path)
 		did, back := b.total()
 		switch {
-		case d.Undo != nil && did != back:
+		case owes(d) && did != back:
 			return violated(Atomic, "compensated, but %s took effect %s and was reversed %s", b.path, times(did), times(back))
-		case d.Undo == nil && (d.Kind == sagas.Pivot || d.Kind == sagas.Retriable) && did > 0:
+		case !owes(d) && d.Node == sagas.NodeCall && (d.Kind == sagas.Pivot || d.Kind == sagas.Retriable) && did > 0:
 			return violated(Atomic, "compensated, but %s took effect and has no undo", b.path)
 		}
 	}
@@ -423,7 +423,7 @@ func (x *explorer) judgeCompleted(s *state) *violation {
 			did, back = b.total()
 		}
 		if turned(inst, st) != 0 {
-			if did != back && d.Undo != nil {
+			if did != back && owes(d) {
 				return violated(Complete, "completed, but %s, which was to be undone, took effect %s and was reversed %s", st.Path, times(did), times(back))
 			}
 			continue

@@ -26,6 +26,9 @@ type choice struct {
 // left out; at the bound of attempts everybody answers for good.
 func (x *explorer) choices(s *state, m *message) []choice {
 	b := s.find(m.path)
+	if m.child {
+		return x.childChoices(b, m)
+	}
 	step := x.stepOf(m.path)
 	switch m.op {
 	case sagas.OpDo:

@@ -31,6 +31,7 @@ type used struct {
 // message is a command or a reply on its way.
 type message struct {
 	reply   bool
+	child   bool // to a child instance, or from it
 	again   bool // the second delivery of what was delivered already
 	path    string
 	op      sagas.Op
@@ -208,6 +209,7 @@ func (s *state) append(dst []byte) []byte {
 		w.text(m.path)
 		w.bool(m.reply)
 		w.bool(m.again)
+		w.bool(m.child)
 		w.b = append(w.b, byte(m.op))
 		w.uint(uint64(m.round))
 		w.uint(uint64(m.attempt))
@@ -291,6 +293,7 @@ func decodeState(b []byte) (*state, error) {
 		m.path = r.text()
 		m.reply = r.bool()
 		m.again = r.bool()
+		m.child = r.bool()
 		m.op = sagas.Op(r.byte())
 		m.round = uint32(r.uint())
 		m.attempt = uint32(r.uint())

@@ -95,6 +95,18 @@ func (t *teller) tell(s *state, m move) {
 	case moveCancel:
 		t.say("somebody cancels")
 		t.verb("cancel id=prove request=cancel-%d", s.used.cancels+1)
+	case moveSignal:
+		sig := t.x.arriving(s)[m.at]
+		who := ""
+		if sig.actor != "" {
+			who = " of " + sig.actor
+		}
+		t.say("the signal %s%s comes with %s", sig.name, who, sig.payload)
+		line := "signal name=" + sig.name
+		if sig.actor != "" {
+			line += " actor=" + sig.actor
+		}
+		t.verb("%s\n%s", line, sig.payload)
 	case moveClose:
 		t.say("an operator closes the instance")
 		t.verb("close operator=ops reason=prove")
@@ -105,6 +117,21 @@ func (t *teller) tell(s *state, m move) {
 func (t *teller) reply(m *message) {
 	a := m.answer
 	var b strings.Builder
+	if m.child {
+		phase := sagas.Compensated
+		if m.op == sagas.OpDo && a.outcome == ok {
+			phase = sagas.Completed
+		}
+		fmt.Fprintf(&b, "child step=%s phase=%s", m.path, phase)
+		if a.code != "" {
+			fmt.Fprintf(&b, " code=%s", a.code)
+		}
+		if a.output > 0 {
+			fmt.Fprintf(&b, "\n%s", t.x.outputs(m.path)[a.output-1])
+		}
+		t.verb("%s", b.String())
+		return
+	}
 	fmt.Fprintf(&b, "reply step=%s op=%s round=%d attempt=%d outcome=%s", m.path, m.op, m.round, m.attempt, outcomes[a.outcome])
 	if a.effect != effectDefault {
 		fmt.Fprintf(&b, " effect=%s", effects[a.effect])
@@ -143,6 +170,9 @@ func describe(m *message) string {
 // participant is who takes a command.
 func (x *explorer) participant(m *message) string {
 	d := x.stepOf(m.path)
+	if m.child {
+		return "the child " + m.path
+	}
 	if m.op == sagas.OpUndo && d.Undo != nil {
 		return d.Undo.Participant
 	}
