@@ -36,6 +36,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait 
 		newApplyCommand(t),
 		newCheckCommand(t),
 		newProveCommand(t),
+		newTestCommand(t),
 		newFmtCommand(t),
 		newDiffCommand(t),
 		newDiagramCommand(t),

@@ -122,7 +122,7 @@ func (t *teller) reply(m *message) {
 		if m.op == sagas.OpDo && a.outcome == ok {
 			phase = sagas.Completed
 		}
-		fmt.Fprintf(&b, "child step=%s phase=%s", m.path, phase)
+		fmt.Fprintf(&b, "childdone step=%s phase=%s", m.path, phase)
 		if a.code != "" {
 			fmt.Fprintf(&b, " code=%s", a.code)
 		}

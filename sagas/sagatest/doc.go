@@ -65,6 +65,8 @@
 //	crash                        the instance is reloaded from its bytes
 //	behave step= [op=do] answers=(ok, silent, …) [delay=] [code=] [effect=] [output=]
 //	      virtual participants answer the commands of this step; step=* stands for all
+//	wire step= [op=do] [message=reply|command] [times=1] lost | twice | late=7d
+//	      what becomes of the next message between the saga and its virtual participant
 //	run [until=end|attention|<phase>] [limit=24h]
 //	      participants and time go on until then
 //	state                        phase, steps, attention, obligations, next timer, input kept

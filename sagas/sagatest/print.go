@@ -62,6 +62,7 @@ func indent(p *sagas.Plan, i int) string {
 // observe prints the effects of one event and the changes it made. Events that the verb did not
 // name itself (timers and replies while time passes) get a line with their time first.
 func (s *Script) observe(r Record) {
+	s.coverage.note(s.world.Plan, r.After)
 	if s.ownEvent {
 		s.ownEvent = false
 	} else {

@@ -27,6 +27,9 @@ type Script struct {
 	answers map[opKey]*behaviour
 	auto    bool // behave step=* was given
 
+	wires    []wireRule
+	coverage Coverage
+
 	ownEvent bool // the next event is the verb itself and needs no line of its own
 }
 
@@ -56,6 +59,9 @@ func NewScript(dir string) *Script {
 
 // World gives access to what the script is doing, for checks that the verbs do not offer.
 func (s *Script) World() *World { return s.world }
+
+// Coverage tells what the script has made its definitions do so far.
+func (s *Script) Coverage() *Coverage { return &s.coverage }
 
 // Exec runs one verb and returns its answer. An error means that the verb itself was wrong: it says
 // nothing about the saga.
@@ -100,6 +106,7 @@ func init() {
 		"run":          (*Script).run,
 		"state":        (*Script).state,
 		"ledger":       (*Script).ledger,
+		"wire":         (*Script).wire,
 	}
 }
 
