@@ -233,30 +233,58 @@ func (m *machine) openFrames(i int, frames ...Frame) bool {
 	return true
 }
 
-// room says whether the instance may grow by these frames with their steps; if not, step i is held.
+// room says whether the instance may grow by these frames with their steps; if not, step i is held. The
+// steps of items that wait for their turn count as if they were there.
 func (m *machine) room(i int, frames ...Frame) bool {
-	inst, p := m.inst, m.p
-	steps, bytes := 0, 0
-	path := len(inst.Steps[i].Path)
-	for k := range frames {
-		lo, n := p.laneRange(inst.Steps[i].Node, frames[k].Lane)
-		for node := lo; node < lo+n; node = p.next(node) {
-			steps++
-			bytes += stepWeight + path + len(frames[k].Key) + len(p.Steps[node].Path)
+	inst := m.inst
+	steps, bytes := m.growth(i, frames)
+	for k := range inst.Frames {
+		if f := &inst.Frames[k]; f.State == FrameWaiting {
+			lo, n := m.p.bodyRange(f)
+			steps += m.p.stepsOf(lo, n)
 		}
-		bytes += frameWeight + len(frames[k].Key) + len(frames[k].Item)
 	}
 	switch {
 	case len(inst.Steps)+steps > MaxPaths:
 		m.hold(i, ReasonTooLarge, strconv.Itoa(len(inst.Steps)+steps)+" steps, at most "+strconv.Itoa(MaxPaths)+" are allowed")
+		return false
 	case len(inst.Frames)+len(frames) > MaxFrames:
 		m.hold(i, ReasonTooLarge, strconv.Itoa(len(inst.Frames)+len(frames))+" frames, at most "+strconv.Itoa(MaxFrames)+" are allowed")
-	case inst.weight()+bytes > maxForwardBytes:
-		m.hold(i, ReasonTooLarge, "the record would be over its limit")
-	default:
-		return true
+		return false
 	}
-	return false
+	return m.roomFor(i, bytes)
+}
+
+// roomFor says whether the record may grow by so many bytes; if not, step i is held.
+func (m *machine) roomFor(i, bytes int) bool {
+	if m.inst.weight()+bytes > maxForwardBytes {
+		m.hold(i, ReasonTooLarge, "the record would be over its limit")
+		return false
+	}
+	return true
+}
+
+// growth is what these frames of step i add: their steps, and at most so many bytes.
+func (m *machine) growth(i int, frames []Frame) (steps, bytes int) {
+	s := &m.inst.Steps[i]
+	for k := range frames {
+		lo, n := m.p.laneRange(s.Node, frames[k].Lane)
+		for node := lo; node < lo+n; node = m.p.next(node) {
+			steps++
+			bytes += stepWeight + len(s.Path) + len(frames[k].Key) + len(m.p.Steps[node].Path)
+		}
+		bytes += frameWeight + len(frames[k].Key) + len(frames[k].Item)
+	}
+	return steps, bytes
+}
+
+// stepsOf counts the steps that a body has when it opens.
+func (p *Plan) stepsOf(lo, n int) int {
+	steps := 0
+	for node := lo; node < lo+n; node = p.next(node) {
+		steps++
+	}
+	return steps
 }
 
 // next is the plan index after a node that lies in the same frame: frames inside it come later.

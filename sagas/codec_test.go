@@ -139,6 +139,12 @@ func FuzzDecodeInstance(f *testing.F) {
 	seed()
 	w.after(DefaultStateRetention)
 	seed()
+	w = blockWorld(f, tourSource, `{"fast":false,"legs":["x","y"]}`)
+	seed()
+	w.reply("legs[x]/seat", OutcomeOK)
+	w.reply("legs[x]/meal", OutcomeRejected)
+	seed()
+	tour := w.p
 	f.Fuzz(func(t *testing.T, b []byte) {
 		inst, err := DecodeInstance(b)
 		sum, serr := Summarise(b)
@@ -158,7 +164,9 @@ func FuzzDecodeInstance(f *testing.F) {
 		inst.View(nil)
 		for _, ev := range []Event{Timers{}, Cancel{RequestID: "x"}, startEvent(), DefLoaded{}, Admin{Action: AdminClose}} {
 			Step(nil, inst, ev, inst.LastNow+1)
+			Step(tour, inst, ev, inst.LastNow+1)
 		}
+		inst.View(tour)
 	})
 }
 

@@ -138,11 +138,15 @@ func (m *machine) each(i int) {
 	case settled == count:
 		out := appendCount(appendCount(nil, "count", count), "failed", failed)
 		m.finishNode(i, out, KV{"failed", strconv.Itoa(failed)}, KV{"items", strconv.Itoa(count)})
-	case busy < room && len(next) > 0 && !m.held && !m.ending():
+	case busy < room && len(next) > 0 && !m.held && !m.ending() && !m.inst.Steps[i].Stuck:
 		next = next[:min(len(next), room-busy)]
+		frames := m.inst.Frames[next[0]-1 : next[len(next)-1]] // they were created together
+		if _, bytes := m.growth(i, frames); !m.roomFor(i, bytes) {
+			return
+		}
 		for _, k := range next {
 			m.frameOf(k).State = FrameOpen
 		}
-		m.createSteps(i, m.inst.Frames[next[0]-1:next[len(next)-1]])
+		m.createSteps(i, frames)
 	}
 }

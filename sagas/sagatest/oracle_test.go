@@ -134,8 +134,13 @@ func (o *oracle) book(r sagatest.Record) {
 	}
 	o.turnPage(r)
 	for _, e := range r.Effects {
-		if c, ok := e.(sagas.Command); ok {
-			o.command(c)
+		switch e := e.(type) {
+		case sagas.Command:
+			o.command(e)
+		case sagas.DeadLetter: // a step of a forgotten round took effect after all: a person has it
+			if rep, ok := r.Event.(sagas.Reply); ok && e.Class == sagas.ClassOrphanReply && rep.Run == o.run {
+				o.of(rep.Path).executed = false
+			}
 		}
 	}
 }
