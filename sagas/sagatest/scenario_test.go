@@ -195,8 +195,8 @@ func (s *scenario) settle() {
 			s.trace = append(s.trace[:before:before], s.trace[len(s.trace)-20:]...)
 			failf(s.t, s, "it goes on and on")
 		}
-		for _, child := range s.kids.known { // children end, and tell it
-			if child.owesAnswer {
+		for i := 0; i < len(s.kids.known); i++ { // children end, and tell it; others may start meanwhile
+			if child := s.kids.known[i]; child.owesAnswer {
 				s.tellEnd(child, false)
 			}
 		}
