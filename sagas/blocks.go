@@ -100,6 +100,9 @@ func (m *machine) block(i int) {
 // blockTimer ends a wait between two rounds.
 func (m *machine) blockTimer(i int) {
 	m.inst.Steps[i].Until = 0
+	if k := m.newest(i); k != 0 && m.frameOf(k).State == FrameUndoing {
+		return // a late effect came to light: once that is paid the pause begins anew
+	}
 	m.nextRound(i)
 }
 
