@@ -82,6 +82,28 @@ steps:
 	}
 }
 
+// Items whose turn never comes make room for those of the next round.
+func TestTurnedItemsMakeRoom(t *testing.T) {
+	w := blockWorld(t, `
+saga: big
+version: 1
+participants: {svc: {ops: [do, undo]}}
+steps:
+- id: try
+  scope: {retry: {rounds: 3, on: [NO]}}
+  do: [{id: lines, each: {in: '=input.lines', as: x, key: '=x', max: 600, atOnce: 1}, do: [{id: a, call: svc.a, undo: {call: svc.b}}]}]
+`, list(600))
+	for _, path := range []string{"try[1]/lines[k0]/a", "try[2]/lines[k0]/a"} {
+		w.reply(path, OutcomeRejected, code("NO"))
+		w.attention("")
+	}
+	w.reply("try[3]/lines[k0]/a", OutcomeOK)
+	w.phase(Running)
+	if b := w.inst.Append(nil); len(b) > MaxRecordBytes {
+		t.Errorf("%d bytes", len(b))
+	}
+}
+
 // A loop whose rounds leave debts ends at the limit with a person, and what is owed is still undone, the
 // last round first.
 func TestLoopOfDebtsEndsAtTheLimit(t *testing.T) {

@@ -95,10 +95,19 @@ func (m *machine) takes(k int32, code string) bool {
 
 // turn turns frame k round: it sends no new do, drains or is eager, and pays its debts.
 func (m *machine) turn(k int32, cause Cause) {
-	f, fr := m.frameOf(k), m.shape().frames[k]
+	t := m.shape()
+	f, fr := m.frameOf(k), t.frames[k]
 	m.transitions++
 	f.State = FrameUndoing
 	f.Cause = cause
+	inside := make([]bool, len(t.frames))
+	inside[k] = true
+	for j := int(k) + 1; j < len(t.frames); j++ { // what is inside a frame comes later
+		inside[j] = inside[t.frames[j].in]
+		if g := m.frameOf(int32(j)); inside[j] && g.State == FrameWaiting {
+			g.State = FrameUndone // its turn never comes
+		}
+	}
 	until := after(m.now, drainMax)
 	for i := fr.start; i < fr.end; i++ {
 		m.halt(int(i), until)

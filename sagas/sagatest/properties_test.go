@@ -193,6 +193,7 @@ func TestP06_Atomicity(t *testing.T) {
 		for _, e := range s.w.Participants.Ledger() {
 			step := &s.plan.Steps[nodeOf(s.plan, e.Path)]
 			switch {
+			case e.Run != inst.Run: // that of a run which went on as this one
 			case step.Undo != nil && e.Executed != e.Reversed:
 				failf(t, s, "compensated, but %s was executed %d and reversed %d times", e.Path, e.Executed, e.Reversed)
 			case step.Undo == nil && (step.Kind == sagas.Pivot || step.Kind == sagas.Retriable) && e.Executed > 0:
@@ -824,7 +825,8 @@ func TestP21_Codec(t *testing.T) {
 	})
 }
 
-// P23, in part: the lifecycle seq of a workflow ID is gapless.
+// P23: the lifecycle seq of a workflow ID is gapless, and the facts tell the phase, the attention and
+// what became of each step.
 func TestP23_LifecycleSeqIsGapless(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s *scenario
@@ -845,12 +847,69 @@ func TestP23_LifecycleSeqIsGapless(t *testing.T) {
 			}
 			if r.After == nil {
 				last = 0
-			} else if r.After.Seq != last {
+				return
+			}
+			if r.After.Seq != last {
 				failf(t, s, "the instance says seq %d, the facts %d", r.After.Seq, last)
+			}
+			if problem := untold(r); problem != "" {
+				failf(t, s, "%s, and no fact tells it", problem)
 			}
 		})
 		s.run(knobs{forgetful: true})
 	})
+}
+
+// untold is a change of an instance that none of the facts beside it tells, "" = there is none.
+func untold(r sagatest.Record) string {
+	var last *sagas.Lifecycle
+	told := make(map[string]bool)
+	for _, e := range r.Effects {
+		if l, ok := e.(sagas.Lifecycle); ok {
+			told[l.Path] = true
+			last = &l
+		}
+	}
+	attention := func(inst *sagas.Instance) (out []string) {
+		for _, a := range inst.Attention {
+			out = append(out, a.String())
+		}
+		return out
+	}
+	switch {
+	case last != nil && last.Phase != r.After.Phase:
+		return "the phase is " + r.After.Phase.String()
+	case last != nil && !slices.Equal(last.Attention, attention(r.After)):
+		return fmt.Sprintf("attention is %v", r.After.Attention)
+	case last == nil && r.Before != nil && (r.Before.Phase != r.After.Phase || !slices.Equal(attention(r.Before), attention(r.After))):
+		return "phase or attention changed"
+	}
+	if r.After.Phase == sagas.Closed {
+		return "" // one fact has the residue
+	}
+	for i := range r.After.Steps {
+		step := &r.After.Steps[i]
+		before := stepOf(r.Before, step.Path)
+		if before == nil || r.Before.Run != r.After.Run {
+			before = &sagas.StepState{}
+		}
+		if told[step.Path] {
+			continue
+		}
+		switch step.State {
+		case sagas.StepDone, sagas.StepRefused, sagas.StepFailed, sagas.StepUnknown:
+			if before.State != step.State {
+				return step.Path + " is " + step.State.String()
+			}
+		}
+		switch step.Undo {
+		case sagas.UndoUndone, sagas.UndoNoop, sagas.UndoStopped:
+			if before.Undo != step.Undo {
+				return step.Path + " is " + step.Undo.String()
+			}
+		}
+	}
+	return ""
 }
 
 // tally counts how scenarios ended, so that a property about an end cannot pass because no scenario
