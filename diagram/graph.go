@@ -10,14 +10,12 @@ type backward struct {
 	nodes []*node     // with an undo of their own, in the order of the definition
 	edges [][2]string // from the undo of one node to that of another
 	last  []string    // undos that nothing follows
-	first []string    // undos that begin
-	joint int
 }
 
 // newBackward makes the graph of the way back.
 func newBackward(root *list) *backward {
 	g := &backward{}
-	g.first, g.last = g.list(root, nil)
+	_, g.last = g.list(root, nil)
 	return g
 }
 

@@ -39,7 +39,6 @@ type line struct {
 	pts   []point
 	class string
 	arrow bool // at its end
-	path  string
 }
 
 // box is a rectangle with what it stands for.

@@ -20,7 +20,7 @@ type payReq struct {
 	Amount int    `json:"amount"`
 	To     target `json:"to"`
 	Note   string `json:"note,omitempty"`
-	secret string //nolint:unused // a field that JSON does not have
+	secret string // JSON does not have it
 }
 
 type target struct {
@@ -29,6 +29,7 @@ type target struct {
 
 // TestFaults makes every mistake that Go can see, and one that only the checks can.
 func TestFaults(t *testing.T) {
+	_ = payReq{secret: "x"}.secret
 	first := line() + 1
 	pay := build.Call[payReq, authRes]("pay", "bank.pay", build.With{
 		"amout": "=input.amount", "amount": "12", "to": build.With{"bic": "x"}, "secret": 1,
