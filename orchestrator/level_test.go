@@ -108,6 +108,33 @@ func TestNewNamespaceIsAtNewestLevel(t *testing.T) {
 	})
 }
 
+// TestCoordinatorIsAway: in a cluster that is new nobody coordinates groups for a while.
+func TestCoordinatorIsAway(t *testing.T) {
+	virtual(t, func(t *testing.T, r *rig) {
+		left := 5
+		r.c.Kfake().ControlKey(int16(kmsg.FindCoordinator), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			r.c.Kfake().KeepControl()
+			ask := req.(*kmsg.FindCoordinatorRequest)
+			if ask.CoordinatorType != 0 || left < 0 { // 0: of groups
+				return nil, nil, false
+			}
+			left--
+			resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
+			for _, key := range ask.CoordinatorKeys {
+				c := kmsg.NewFindCoordinatorResponseCoordinator()
+				c.Key, c.NodeID, c.ErrorCode = key, -1, kerr.CoordinatorNotAvailable.Code
+				resp.Coordinators = append(resp.Coordinators, c)
+			}
+			return resp, nil, true
+		})
+		src, _ := r.orderSaga()
+		r.apply(src)
+		if l := r.levels(); l.Level != orchestrator.NewestLevel || left >= 0 {
+			t.Errorf("level %+v, %d answers left", l, left)
+		}
+	})
+}
+
 // TestFirstReleaseIsKeptOut: in a namespace above its level, a process of the first release cannot join the
 // group. It would set aside signals, and the starts of children, as records that it does not know.
 func TestFirstReleaseIsKeptOut(t *testing.T) {
@@ -150,6 +177,16 @@ func TestFirstReleaseIsAtLevelOne(t *testing.T) {
 		for _, d := range r.deadLetters() {
 			if d.why.Class != "FEATURE_LEVEL" || d.why.WorkflowID != wid || !strings.Contains(d.why.Message, "amends level finalize") {
 				t.Errorf("dead letter: %+v", d.why)
+			}
+		}
+		// What the first release could do is there, and leaves a record that it can read.
+		shut := r.begin("order", "shut", map[string]any{"amount": 1})
+		r.until("authorise was sent", often, func() bool { return r.people.sent("do authorise", shut) > 0 })
+		r.control(shut, `"action":"close","requestId":"q-1"`)
+		r.ends(shut, "closed", often)
+		for _, rec := range r.c.ReadAll(r.topics.State) {
+			if string(rec.Key) == shut && len(rec.Value) > 0 && rec.Value[0] != 1 {
+				t.Errorf("%s was stored in format %d", shut, rec.Value[0])
 			}
 		}
 		two := strings.Replace(src, "version: 1", "version: 2\nrequires: 2", 1)
