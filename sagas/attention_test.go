@@ -38,19 +38,19 @@ func undoing2(t *testing.T, p *Plan) *world {
 	return w
 }
 
-func mapping(t *testing.T, text string) *Mapping {
+// mapping makes an object of expressions: key, text, key, text, ..., sorted by key.
+func mapping(t *testing.T, fields ...string) *Mapping {
 	t.Helper()
-	b := mappingBuilder{env: exprEnv{env: celEnv}, problem: func(path, text string, p exprProblem) { t.Fatalf("%s: %s", text, p.text) }, found: func(string, *Expr) {}}
-	v, err := parseJSON([]byte(text))
-	if err != nil {
-		t.Fatal(err)
+	root := &mapNode{fields: []mapField{}}
+	for k := 0; k < len(fields); k += 2 {
+		root.fields = append(root.fields, mapField{append(appendString(nil, fields[k]), ':'), &mapNode{expr: mustExpr(t, fields[k+1], wantJSON)}})
 	}
-	return &Mapping{b.build("", v)}
+	return &Mapping{root}
 }
 
 func held(t *testing.T) *world {
 	p := stuckPlan()
-	p.Steps[0].With = mapping(t, `{"x":"=input.missing"}`)
+	p.Steps[0].With = mapping(t, "x", "input.missing")
 	w := newWorld(t, p)
 	w.start()
 	return w
@@ -58,7 +58,7 @@ func held(t *testing.T) *world {
 
 func heldUndo(t *testing.T) *world {
 	p := stuckPlan()
-	p.Steps[0].With = mapping(t, `{"x":"=step.a.?late.orValue(input.missing)"}`)
+	p.Steps[0].With = mapping(t, "x", "step.a.?late.orValue(input.missing)")
 	w := newWorld(t, p)
 	w.start()
 	w.send(Cancel{WorkflowID: "pay/1", RequestID: "c"})
@@ -69,7 +69,7 @@ func heldUndo(t *testing.T) *world {
 
 func tooLarge(t *testing.T) *world {
 	p := stuckPlan()
-	p.Steps[0].With = mapping(t, `{"x":"=input.big","y":"=input.big"}`)
+	p.Steps[0].With = mapping(t, "x", "input.big", "y", "input.big")
 	w := newWorld(t, p)
 	ev := startEvent()
 	ev.Input = []byte(`{"big":"` + strings.Repeat("x", 200<<10) + `"}`)
@@ -81,11 +81,11 @@ func tooLarge(t *testing.T) *world {
 func largeUndo(t *testing.T) *world {
 	p := stuckPlan()
 	p.Steps[0].Keep = []string{"big"}
-	fields := make([]string, 5)
-	for k := range fields {
-		fields[k] = `"` + string(rune('a'+k)) + `":"=step.a.?big"`
+	var fields []string
+	for _, key := range []string{"a", "b", "c", "d", "e"} {
+		fields = append(fields, key, "step.a.?big")
 	}
-	p.Steps[0].Undo.With = mapping(t, "{"+strings.Join(fields, ",")+"}")
+	p.Steps[0].Undo.With = mapping(t, fields...)
 	w := newWorld(t, p)
 	w.start()
 	w.reply("a", OutcomeOK, output(`{"big":"`+strings.Repeat("x", 60<<10)+`"}`))
@@ -270,7 +270,7 @@ func livelock(t *testing.T) *world {
 
 func badResult(t *testing.T) *world {
 	p := planOf("a")
-	p.Output = mapping(t, `{"x":"=input.missing"}`)
+	p.Output = mapping(t, "x", "input.missing")
 	w := newWorld(t, p)
 	w.start()
 	w.reply("a", OutcomeOK)
@@ -279,7 +279,7 @@ func badResult(t *testing.T) *world {
 
 func largeResult(t *testing.T) *world {
 	p := planOf("a")
-	p.Output = mapping(t, `{"x":"=input.big","y":"=input.big"}`)
+	p.Output = mapping(t, "x", "input.big", "y", "input.big")
 	w := newWorld(t, p)
 	ev := startEvent()
 	ev.Input = []byte(`{"big":"` + strings.Repeat("x", 200<<10) + `"}`)

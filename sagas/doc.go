@@ -36,7 +36,9 @@
 //   - Step never changes the instance that it is given. An event without effect returns that very
 //     instance and an Ignored.
 //   - A command that was emitted owes an undo until "no effect" is certain. Only a reply, or an
-//     operator who closes the instance, ends a debt; time never does.
+//     operator, ends a debt; time never does.
+//   - What an operator gives up is listed as residue.
+//   - An action that is refused changes nothing; one that is repeated with its request ID neither.
 //   - All attempts of a (path, op, round) have one key and one payload.
 //   - No undo is emitted outside COMPENSATING, so none after the pivot took effect; except inside a frame
 //     that was turned round, which holds no pivot that was sent and not refused.
@@ -46,7 +48,8 @@
 //   - One event costs a few passes over the live steps. What owes nothing and is definite does not stay
 //     in a loop: the state of one without debts is bounded.
 //   - undo(a) is emitted only when nothing that depends on a is in flight or in debt.
-//   - An active instance has an armed timer or a reason for attention.
+//   - An active instance has an armed timer, a wait without an end, a child, or a reason for attention,
+//     unless an operator suspended it. Every reason can be settled: see Reason.Helps.
 //   - An instance has one encoding, and decoding gives it back unchanged.
 //
 // # Decisions
@@ -87,13 +90,13 @@
 //     the first as failed-fatal, the second as ok.
 //   - A pivot or retriable step that took effect, or may have, and has no undo keeps the instance in
 //     COMPENSATING with attention NO_UNDO, and so also freezes the undo of everything before it. A
-//     person closes it.
+//     person resolves, waives or closes it.
 //   - An optional step that succeeds after it was given up becomes DONE. After COMPLETED that is a
 //     late-effect fact, with attention only when it has an undo.
 //   - Late effects reopen COMPENSATED, and CLOSED when the pivot surely has not taken effect. A reopened
 //     instance with other residue ends as CLOSED again.
-//   - An expression error before the first command holds that step until a person closes the
-//     instance. One in undo.with at undo time sends what was recorded with the do, and says so.
+//   - An expression error before the first command holds that step until a person retries, skips or
+//     closes. One in undo.with at undo time sends what was recorded with the do, and says so.
 //     undo.with is also evaluated when the do is sent; if that fails, the do is not sent.
 //   - An output that cannot be kept (no object, too large) leaves the step DONE with attention OUTPUT.
 //   - Attention that is open at the end of a run is dropped from the state: the lifecycle has it.
@@ -105,6 +108,31 @@
 //     was deleted.
 //   - Without its plan an active instance keeps still (Ignored unknown-definition), but it can be
 //     closed, and duplicate starts are answered. A plan with another digest counts as none.
+//   - A signal goes to the first open wait, in the order of the steps, that wants it; an open wait has
+//     looked at everything older. signals.last keeps the newest payload of 32 names, consumed or not, but
+//     not of decisions. What was dropped because the buffer is full does not count as seen there.
+//   - What nothing consumed when a run ends is dropped with a fact. It goes on with continue.
+//   - Whether an actor has a role is for the edge to check. The machine counts decisions, and refuses
+//     those of nobody, of the same person again, and of whom `not` names.
+//   - A lease that cannot be read counts as none, with attention OUTPUT. A lease counts before the first
+//     attempt of a pivot only: after it, nobody knows whether it was sent in time.
+//   - finish and continue do not hide a failure: what is in flight may still turn the saga round.
+//   - The next run of continue answers duplicates of the start that began the first one. ReplyTo and the
+//     parent hear of the last run only.
+//   - A child that is closed leaves its node OPEN with attention: waive makes the node fail, resolve and
+//     skip say how it goes on. A child that completes although it was cancelled is reversed.
+//   - Reversals are repeated every five minutes until the child has told its end.
+//   - A parent that was closed lets go of a child when that completes.
+//   - reuse begins another run only for a start that was issued after the one before (after the end, when
+//     only the marker is left), so that an old start that comes again never runs twice. Not while
+//     attention is open, nor for a child that its parent may still reverse.
+//   - retry renews attempts and within, never the key window. retry-new-key makes residue of what the
+//     old key may have done; if that turns out to be done, attention TWICE.
+//   - skip makes a step that was sent DONE, so that its undo is owed; any other SKIPPED, with the output
+//     that the operator gives. A late refusal of a skipped step changes nothing.
+//   - A close is told by the fact closed alone; every other action by the fact operator.
+//   - The deadline holds while an instance is suspended: it turns round, and sends its undos after resume.
+//   - A fault in the tags of a definition is noted in the fact started and stops nothing.
 //   - A reply that tells of an effect for which no instance answers goes to the dead letters; other
 //     strangers are only counted.
 package sagas

@@ -148,6 +148,7 @@ type Emit struct {
 }
 
 // Ignored says that the event had no effect and why, for the counters.
+// The reasons of refused operator actions are listed in step.go.
 type Ignored struct{ Reason string } // duplicate, stale, phantom, unknown-instance, unknown-path, unknown-definition, wrong-run, revision, not-active
 
 func (Command) effect()    {}

@@ -29,7 +29,7 @@ type Instance struct {
 	Seq   uint64 // of the last lifecycle fact
 
 	StartID   string
-	InputHash [32]byte // SHA-256 of Input; outlives it in the MARKER
+	InputHash [32]byte // SHA-256 of the input of the start; outlives it in the MARKER and over continue
 	Input     []byte   // canonical JSON object
 	ReplyTo   string
 	Answered  Phase // the end that ReplyTo was told, 0 = none
@@ -50,7 +50,7 @@ type Instance struct {
 	Cause           Cause // why it compensates
 
 	Attention []Attention // sorted by path, then reason
-	Residue   []string    // CLOSED: paths that may have effects, in plan order
+	Residue   []string    // paths that may have effects which nobody takes back, in the order of the steps
 	Output    []byte      // COMPLETED: canonical JSON
 
 	Suspended  bool    // an operator stopped it: no command goes out until it is resumed

@@ -114,6 +114,21 @@ func TestRefusedActions(t *testing.T) {
 	}
 }
 
+// A retry of a question whose key window has passed asks again at once.
+func TestRetryAsksAgain(t *testing.T) {
+	p := stuckPlan()
+	offer(p, "p", UnknownInquire)
+	p.Steps[1].KeyWindow = time.Minute
+	w := atPivot(t, p)
+	w.spend("p")
+	w.now += Time(time.Hour.Milliseconds())
+	w.reply("inquire p", OutcomeRunning)
+	w.has("fact attention p reason=UNKNOWN_OUTCOME")
+	w.send(Admin{Action: AdminRetry, Path: "p", Operator: "op"})
+	w.has("fact operator p", "fact attention-cleared p", "command inquire p")
+	w.hasNot("command do p")
+}
+
 // Only the newest requests are remembered.
 func TestAdminRequestsAreBounded(t *testing.T) {
 	w := pivotUnknown(t)

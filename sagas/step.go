@@ -19,8 +19,11 @@ import (
 //	 2  -             Start, plan not loaded                  PARKED        parked; DefLoaded -> 1; after 5 min rejected, dead letter
 //	 3  -             Start, bad input or older than markers  -             rejected, dead letter; nothing is stored
 //	 4  -             Cancel                                  VOID          voided; a later Start is rejected CANCELLED_BEFORE_START
-//	 6  any           Start, same start id or same input      same          duplicate
-//	 7  any           Start, another input                    same          conflict, dead letter
+//	 5  -, MAILBOX,   Signal                                  MAILBOX,      signalled; kept for its TTL, then a dead letter; row 1 takes what is
+//	    PARKED                                                PARKED        there. Without a TTL: dead letter
+//	 6  any           Start, same start id or same input      same          duplicate; a child that has ended tells its parent once more
+//	 7  any           Start, another input                    same          conflict, dead letter; after an end the policy reuse may begin the
+//	                                                                        next run, under the plan of that start, if it was issued later
 //	 8  RUNNING       a mandatory step failed, and no frame   COMPENSATING  not while the pivot is in flight
 //	                  around it takes the failure (row u)
 //	 9  RUNNING       Cancel or deadline, pivot not sent      COMPENSATING  cancel-acked or deadline-hit
@@ -33,9 +36,14 @@ import (
 //	15  COMPENSATING  no obligation left                      COMPENSATED   compensated, result; retention begins
 //	16  COMPENSATING  Cancel                                  same          cancel-acked with progress
 //	17  active        Admin close                             CLOSED        closed with the residue
+//	18  COMPLETED,    Reverse from the parent                 COMPENSATING  reopened; its obligations were kept. Retention begins at ParentClosed
+//	    reversible
+//	    child
 //	19  COMPENSATED,  late success of a step that was         COMPENSATING  late-effect, reopened; undo with the next round
 //	    CLOSED        not undone
 //	20  terminal      retention has passed                    MARKER        expired; the marker's end deletes it
+//	21  FINISHING or  all done that is in flight, after       RUNNING       completed, continued, started: the next run in the same record,
+//	    RUNNING       a continue node                                       with the signals that nothing consumed
 //
 // One step
 //
@@ -107,6 +115,32 @@ import (
 // x, directly or over others; a later round depends on an earlier one, and so does a later item when
 // atOnce is 1. A frame that was turned round by itself looks at its own steps only: what came after it
 // never waits for it and it never waits for that.
+//
+// Waits, signals and people. A node that is no call and has no body is a leaf. Operators' actions have
+// their table in admin.go, the messages between parents and children theirs in child.go.
+//
+//	   leaf           event                                  next
+//	A  READY          -                                      set, emit: DONE. fail: REFUSED with its code. finish, continue: DONE, nothing new
+//	                                                         begins, waits end. Bad expression: held, attention EXPR
+//	B  READY          -                                      await, sleep, approve: OPEN; the end of the wait is fixed; signals that
+//	                                                         came before are looked at first, in the order of arrival
+//	C  READY          -                                      saga: OPEN, child-started
+//	D  await OPEN     a signal of its name, `when` true      DONE, keeps the `keep` fields; bad `when`: attention EXPR, the signal stays
+//	E  sleep OPEN     its time, or a wake signal             DONE
+//	F  approve OPEN   a decision of somebody who may         task-decided; quorum reached: DONE; a refusal: REFUSED, DECLINED
+//	G  approve OPEN   a decision of nobody, of somebody      signal-dropped
+//	                  whom `not` names, or who decided
+//	H  approve OPEN   remindEvery has passed                 task-reminded
+//	I  await,         `within` has passed                    timed-out; REFUSED with TIMEOUT, or DONE, or its lane opens
+//	   approve OPEN
+//	J  any            Signal that no open wait wants         buffered; the buffer is full: dead letter, attention SIGNALS
+//	K  saga OPEN      ChildDone                              DONE, REFUSED, or attention CHILD_CLOSED
+//	L  OPEN           what is around it turns round, or      ABANDONED; a child is cancelled, and waited for
+//	                  the saga ends early
+//	M  READY pivot    a lease of a DONE step would end       REFUSED with LEASE_EXPIRED: nothing was sent
+//	                  within the attempt
+//	N  any            Admin suspend                          nothing begins, is sent or ends until resume; news is taken, and the
+//	                                                         timers that would send stand still
 func Step(p *Plan, inst *Instance, ev Event, now Time) (*Instance, []Effect) {
 	m := &machine{p: p, given: p, now: min(max(now, 0), maxTime)}
 	if inst != nil {
