@@ -39,13 +39,13 @@ func TestHostileDefinitionsCostLittle(t *testing.T) {
 		"undo edges": head + lines(MaxSteps, func(i int) string {
 			return fmt.Sprintf("- {id: n%d, call: p.x, undo: {call: p.y, after: [%s]}}\n", i, lines(60, func(k int) string { return fmt.Sprintf("n%d, ", (i+k)%MaxSteps) }))
 		}),
-		"references to everything": head + lines(400, func(i int) string {
-			return fmt.Sprintf("- {id: n%d, call: p.x, kind: readonly, keep: [v], with: {v: '=[%s]'}}\n", i, lines(40, func(k int) string { return fmt.Sprintf("step.n%d.v, ", (i*7+k*11)%400) }))
+		"references to everything": head + lines(200, func(i int) string {
+			return fmt.Sprintf("- {id: n%d, call: p.x, kind: readonly, keep: [v], with: {v: '=[%s]'}}\n", i, lines(20, func(k int) string { return fmt.Sprintf("step.n%d.v, ", (i*7+k*11)%200) }))
 		}),
 		"an each in an each": head + "- " + eachText(0) + "\n",
-		"expressions":        head + "- {id: a, call: p.x, kind: readonly, with: {" + lines(20_000, func(i int) string { return fmt.Sprintf("f%d: =input.a+1, ", i) }) + "}}\n",
+		"expressions":        head + "- {id: a, call: p.x, kind: readonly, with: {" + lines(MaxExpressions+500, func(i int) string { return fmt.Sprintf("f%d: =input.a+1, ", i) }) + "}}\n",
 		"long expressions":   head + "- {id: a, call: p.x, kind: readonly, with: [" + fill("'="+strings.Repeat("[1].map(a,", 30)+"a"+strings.Repeat(")", 30)+"', ") + "]}\n",
-		"tags and outputs":   head + "- {id: a, call: p.x, kind: readonly}\noutput: {" + lines(15_000, func(i int) string { return fmt.Sprintf("f%d: =step.nix%d, ", i, i) }) + "}\n",
+		"tags and outputs":   head + "- {id: a, call: p.x, kind: readonly}\noutput: {" + lines(2_000, func(i int) string { return fmt.Sprintf("f%d: =step.nix%d, ", i, i) }) + "}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if len(src) > MaxDefinitionBytes {

@@ -137,6 +137,13 @@ func TestLevel(t *testing.T) {
 	}
 }
 
+func TestRequiresMoreThanIsKnown(t *testing.T) {
+	_, err := ParseDefinition("f", []byte("saga: t\nversion: 1\nrequires: 3\nparticipants: {p: }\nsteps: [{id: a, call: p.x, kind: readonly}]\n"))
+	if err == nil || !strings.Contains(err.Error(), "f:3:11 SG01 requires: the definition requires level 3, this release has level 2. Use a newer release.") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A definition with nodes can be made in Go. What it leaves out gets its default, and what is missing
 // is a finding.
 func TestNodesMadeInGo(t *testing.T) {

@@ -30,7 +30,7 @@ func (dec *decoder) definition(n *node) {
 	d.Tags = notEmpty(dec.tags(n.child("tags")))
 	d.OnFailure = FailurePolicy(dec.choice(n.child("onFailure"), "onFailure", "onFailure", failurePolicyNames, int(Drain)))
 	d.Reuse = ReusePolicy(dec.choice(n.child("reuse"), "reuse", "reuse", reusePolicyNames, int(ReuseNever)))
-	d.Requires = dec.integer(n, "", "requires", 0, 1, MaxLevel)
+	d.Requires = dec.requires(n)
 	d.Output = notEmpty(dec.tree(n.child("output"), "output"))
 	d.Retention = RetentionDef{DefaultStateRetention, DefaultMarkerRetention}
 	if r := n.child("retention"); r != nil && dec.fields(r, "retention", "retention", retentionFields, nil) {
@@ -56,6 +56,18 @@ func nameAt(names []string, i int) string {
 		return names[i]
 	}
 	return "invalid"
+}
+
+// requires reads the feature level. One that this release does not have refuses the definition: it
+// says itself that it must not run here.
+func (dec *decoder) requires(n *node) uint32 {
+	if v := n.child("requires"); v != nil {
+		if i, ok := v.scalar.(int64); ok && i > MaxLevel {
+			dec.fault(v.at, "SG01", "requires", "Use a newer release.", "the definition requires level %d, this release has level %d", i, MaxLevel)
+			return 0
+		}
+	}
+	return dec.integer(n, "", "requires", 0, 1, MaxLevel)
 }
 
 // tags reads the searchable texts of an instance: a flat map.

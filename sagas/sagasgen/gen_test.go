@@ -1,6 +1,7 @@
 package sagasgen_test
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -25,6 +26,7 @@ func TestDrawnDefinitionsAreValid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		wellFormed(t, plan)
 		if len(plan.Steps) > sagasgen.MaxNodes {
 			t.Fatalf("%d nodes", len(plan.Steps))
 		}
@@ -36,6 +38,37 @@ func TestDrawnDefinitionsAreValid(t *testing.T) {
 			t.Fatalf("not stable\n%s\n%s", def.Canonical(), again.Canonical())
 		}
 	})
+}
+
+// wellFormed checks what every plan promises: preorder, lanes, dependencies among siblings that come
+// before, and dependents as their inverse.
+func wellFormed(t *rapid.T, p *sagas.Plan) {
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if s.Parent >= i || s.End <= i || s.End > len(p.Steps) {
+			t.Fatalf("%s: parent %d, end %d", s.Path, s.Parent, s.End)
+		}
+		if s.Parent >= 0 {
+			outer := &p.Steps[s.Parent]
+			if s.End > outer.End || s.Lane >= len(outer.Lanes) || !slices.Contains(outer.Lanes[s.Lane].Steps, i) {
+				t.Fatalf("%s is not in a lane of %s", s.Path, outer.Path)
+			}
+		}
+		for _, d := range s.Deps {
+			dep := &p.Steps[d]
+			if d >= i || dep.Parent != s.Parent || dep.Lane != s.Lane || !slices.Contains(dep.Dependents, i) {
+				t.Fatalf("%s depends on %s", s.Path, dep.Path)
+			}
+		}
+		for _, d := range s.Dependents {
+			if !slices.Contains(p.Steps[d].Deps, i) {
+				t.Fatalf("%s has the dependent %s", s.Path, p.Steps[d].Path)
+			}
+		}
+		if !slices.IsSorted(s.Deps) || !slices.IsSorted(s.Dependents) {
+			t.Fatalf("%s: %v %v", s.Path, s.Deps, s.Dependents)
+		}
+	}
 }
 
 // Without other nodes a definition is of level 1.
