@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/client"
-	cardpayment "github.com/amendsio/amends/examples/card-payment"
+	"github.com/amendsio/amends/examples"
 	"github.com/amendsio/amends/internal/local"
 	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
@@ -48,6 +48,15 @@ sagas ended; the exit code is 1 when any does not balance. Nothing is kept and n
 	return cmd
 }
 
+// sampleDefinition is the card-payment example.
+func sampleDefinition() (*sagas.Definition, error) {
+	src, err := examples.Definition("card-payment")
+	if err != nil {
+		return nil, err
+	}
+	return sagas.ParseDefinition("card-payment/saga.yaml", src)
+}
+
 // demo is the stage: a cluster, a producer, and how each saga ended.
 type demo struct {
 	t        *terminal
@@ -58,7 +67,7 @@ type demo struct {
 
 func playDemo(ctx context.Context, t *terminal, log *slog.Logger) error {
 	began := time.Now()
-	def, err := sagas.ParseDefinition("card-payment/saga.yaml", cardpayment.Definition)
+	def, err := sampleDefinition()
 	if err != nil {
 		return err
 	}
@@ -74,6 +83,9 @@ func playDemo(ctx context.Context, t *terminal, log *slog.Logger) error {
 		return err
 	}
 	defer c.Close()
+	if err := c.OpenShop(); err != nil {
+		return err
+	}
 	producer, err := client.New(client.Config{Namespace: demoNamespace, Client: []kgo.Opt{kgo.SeedBrokers(c.Broker.Addr)}})
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	cardpayment "github.com/amendsio/amends/examples/card-payment"
 	"github.com/amendsio/amends/internal/local"
 	"github.com/amendsio/amends/sagas"
 )
@@ -26,7 +25,7 @@ func TestDemo(t *testing.T) {
 
 // TestCommandsOnACluster runs the commands of the README against what `amends dev` starts.
 func TestCommandsOnACluster(t *testing.T) {
-	def, err := sagas.ParseDefinition("saga.yaml", cardpayment.Definition)
+	def, err := sampleDefinition()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +40,9 @@ func TestCommandsOnACluster(t *testing.T) {
 			t.Errorf("close: %v", err)
 		}
 	}()
+	if err := c.OpenShop(); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("AMENDS_BROKERS", c.Broker.Addr)
 	t.Setenv("AMENDS_SERVER", "http://"+c.Nodes[1].Addr)
 

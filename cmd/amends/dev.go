@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	cardpayment "github.com/amendsio/amends/examples/card-payment"
 	"github.com/amendsio/amends/internal/local"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/sagas"
@@ -50,7 +49,7 @@ func runDev(cmd *cobra.Command, t *terminal) error {
 	if verbose {
 		log = slog.New(slog.NewTextHandler(t.err, nil))
 	}
-	def, err := sagas.ParseDefinition("card-payment/saga.yaml", cardpayment.Definition)
+	def, err := sampleDefinition()
 	if err != nil {
 		return err
 	}
@@ -62,6 +61,9 @@ func runDev(cmd *cobra.Command, t *terminal) error {
 	}, []*sagas.Definition{def})
 	if err != nil {
 		return err
+	}
+	if err := c.OpenShop(); err != nil {
+		return errors.Join(err, c.Close())
 	}
 	owned, all := c.Tasks()
 	t.say("amends %s dev: not for production (no login, one machine)", orchestrator.Version)

@@ -53,6 +53,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait 
 		newInstanceCommand(t),
 		newActivateCommand(t),
 		newLevelCommand(t),
+		newExampleCommand(t),
 		newVersionCommand(t),
 	)
 	root.AddCommand(newOperationCommands(t)...)

@@ -19,8 +19,9 @@ import (
 
 // Config of a local cluster.
 type Config struct {
-	Namespace  string // required
-	BrokerAddr string // host:port; port 0 takes a free one
+	Namespace  string   // required
+	Brokers    []string // of a cluster that is there; empty: an embedded broker
+	BrokerAddr string   // of the embedded broker, host:port; port 0 takes a free one
 	APIAddr    string // of the first node; the others take the ports that follow, or free ones after port 0
 	Nodes      int
 	DataDir    string // empty: a directory that goes with the cluster, and a broker in memory
@@ -28,16 +29,17 @@ type Config struct {
 	Logger     *slog.Logger
 }
 
-// Cluster is a broker, nodes and the sample's participants.
+// Cluster is a broker, nodes and, when it was opened, the sample's participants.
 type Cluster struct {
-	Broker *Broker
-	Nodes  []*Node
-	Shop   *Shop
-	cfg    Config
-	temp   string
+	Broker  *Broker // nil when the brokers are elsewhere
+	Brokers []string
+	Nodes   []*Node
+	Shop    *Shop
+	cfg     Config
+	temp    string
 }
 
-// Start starts everything, publishes defs and waits until every task has an owner.
+// Start starts broker and nodes, publishes defs and waits until every task has an owner.
 func Start(ctx context.Context, cfg Config, defs []*sagas.Definition) (c *Cluster, err error) {
 	c = &Cluster{cfg: cfg}
 	defer func() {
@@ -55,12 +57,15 @@ func Start(ctx context.Context, cfg Config, defs []*sagas.Definition) (c *Cluste
 	} else {
 		brokerDir = filepath.Join(dir, "broker")
 	}
-	if c.Broker, err = StartBroker(cfg.BrokerAddr, brokerDir); err != nil {
-		return c, err
+	c.Brokers = cfg.Brokers
+	if len(c.Brokers) == 0 {
+		if c.Broker, err = StartBroker(cfg.BrokerAddr, brokerDir); err != nil {
+			return c, err
+		}
+		c.Brokers = []string{c.Broker.Addr}
 	}
-	brokers := []string{c.Broker.Addr}
 	if _, err = orchestrator.Apply(ctx, orchestrator.Config{
-		Namespace: cfg.Namespace, Brokers: brokers, CreateTopics: true, Logger: cfg.Logger,
+		Namespace: cfg.Namespace, Brokers: c.Brokers, CreateTopics: true, Logger: cfg.Logger,
 	}, defs); err != nil {
 		return c, err
 	}
@@ -70,7 +75,7 @@ func Start(ctx context.Context, cfg Config, defs []*sagas.Definition) (c *Cluste
 			return c, err
 		}
 		n, err := StartNode(NodeConfig{
-			Name: strconv.Itoa(i + 1), Brokers: brokers, Namespace: cfg.Namespace, Listen: listen,
+			Name: strconv.Itoa(i + 1), Brokers: c.Brokers, Namespace: cfg.Namespace, Listen: listen,
 			DataDir: filepath.Join(dir, "node-"+strconv.Itoa(i+1)), Timing: cfg.Timing, Logger: cfg.Logger,
 		})
 		if err != nil {
@@ -78,11 +83,33 @@ func Start(ctx context.Context, cfg Config, defs []*sagas.Definition) (c *Cluste
 		}
 		c.Nodes = append(c.Nodes, n)
 	}
-	c.Shop = NewShop(brokers, cfg.Logger)
-	if err = c.Shop.OpenAll(); err != nil {
-		return c, err
-	}
 	return c, c.await(ctx)
+}
+
+// OpenShop starts the participants of the card-payment sample.
+func (c *Cluster) OpenShop() error {
+	c.Shop = NewShop(c.Brokers, c.cfg.Logger)
+	return c.Shop.OpenAll()
+}
+
+// View reads an instance from whichever node owns it.
+func (c *Cluster) View(ctx context.Context, workflowID string) (sagas.View, error) {
+	var last error = orchestrator.ErrMoving
+	for _, n := range c.Nodes {
+		if n.Dead() {
+			continue
+		}
+		v, err := n.orchestrator.Get(ctx, workflowID)
+		var moved *orchestrator.MovedError
+		if errors.As(err, &moved) {
+			continue
+		}
+		if err == nil || errors.Is(err, orchestrator.ErrNotFound) {
+			return v, err
+		}
+		last = err
+	}
+	return sagas.View{}, last
 }
 
 // await returns when every node is ready and all tasks run.

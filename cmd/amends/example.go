@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/amendsio/amends/examples"
+	"github.com/amendsio/amends/internal/local"
+	"github.com/amendsio/amends/sagas"
+)
+
+// examplePatience is how long all runs of one example may take.
+const examplePatience = 2 * time.Minute
+
+func newExampleCommand(t *terminal) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "example",
+		Short: "Play the example sagas with simulated participants",
+		Args:  cobra.NoArgs,
+	}
+	var verbose bool
+	run := &cobra.Command{
+		Use:   "run NAME",
+		Short: "Play one example on an embedded broker",
+		Long: `Play one example on an embedded broker and two nodes, all in this process, with participants that
+answer as its story.yaml says. At the end every effect is compared with what the sagas say of their
+steps; the exit code is 1 when any does not agree. Nothing is kept and nothing leaves this machine.`,
+		Example: "  amends example run trip-booking",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			log := slog.New(slog.DiscardHandler)
+			if verbose {
+				log = slog.New(slog.NewTextHandler(t.err, nil))
+			}
+			return playExample(cmd.Context(), t, args[0], local.Config{
+				Namespace: "example", BrokerAddr: "127.0.0.1:0", APIAddr: "127.0.0.1:0", Nodes: 2, Logger: log,
+			})
+		},
+	}
+	run.Flags().BoolVar(&verbose, "verbose", false, "log what the nodes do")
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List the examples",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			for _, name := range examples.Names() {
+				src, err := examples.Definition(name)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(t.out, "%-20s %s\n", name, firstSentence(src))
+			}
+			return nil
+		},
+	}
+	cmd.AddCommand(list, run)
+	return cmd
+}
+
+// firstSentence is what the comment at the top of a definition begins with.
+func firstSentence(src []byte) string {
+	text := ""
+	for l := range strings.Lines(string(src)) {
+		l = strings.TrimSpace(l)
+		if !strings.HasPrefix(l, "#") || l == "#" {
+			break
+		}
+		text += strings.TrimPrefix(l, "#")
+	}
+	text, _, _ = strings.Cut(strings.TrimSpace(text), ". ")
+	return strings.TrimSuffix(text, ".")
+}
+
+func readExample(name string) (*sagas.Definition, *local.Story, error) {
+	src, err := examples.Definition(name)
+	if err != nil {
+		return nil, nil, withCode(exitNotFound, "%v; there are %s", err, strings.Join(examples.Names(), ", "))
+	}
+	def, err := sagas.ParseDefinition(name+"/saga.yaml", src)
+	if err != nil {
+		return nil, nil, err
+	}
+	if src, err = examples.Story(name); err != nil {
+		return nil, nil, err
+	}
+	story, err := local.ReadStory(src, def)
+	return def, story, err
+}
+
+func playExample(ctx context.Context, t *terminal, name string, cfg local.Config) error {
+	def, story, err := readExample(name)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, examplePatience)
+	defer cancel()
+	c, err := local.Start(ctx, cfg, []*sagas.Definition{def})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	t.say("%s on %d nodes, Kafka %s", def.Ref(), len(c.Nodes), strings.Join(c.Brokers, ","))
+	told := ""
+	cast, err := c.Play(ctx, def, story, func(r local.Run, v sagas.View) {
+		if told != r.Name {
+			told = r.Name
+			t.say("\n%s: %s", r.Name, r.Says)
+		}
+		if v.EndedAt == 0 {
+			return
+		}
+		for _, l := range stepLines(v) {
+			t.say("%s", l.text)
+		}
+		t.say("  %s", summary(v))
+	})
+	if err != nil {
+		return withCode(exitError, "%v", err)
+	}
+	done, undone := cast.Effects()
+	t.say("\n%s %d sagas ended as they should; %d effects, %d of them taken back, each once", markDone, len(story.Runs), done, undone)
+	return nil
+}
