@@ -106,20 +106,26 @@ func playExample(ctx context.Context, t *terminal, name string, cfg local.Config
 	defer c.Close()
 	t.say("%s on %d nodes, Kafka %s", def.Ref(), len(c.Nodes), strings.Join(c.Brokers, ","))
 	told := ""
+	var last sagas.View
+	show := func(v sagas.View) {
+		for _, l := range stepLines(v) {
+			t.say("%s", l.text)
+		}
+		t.say("  %s", summary(v))
+	}
 	cast, err := c.Play(ctx, def, story, func(r local.Run, v sagas.View) {
 		if told != r.Name {
 			told = r.Name
 			t.say("\n%s: %s", r.Name, r.Says)
 		}
-		if v.EndedAt == 0 {
-			return
+		if last = v; v.EndedAt != 0 {
+			show(v)
 		}
-		for _, l := range stepLines(v) {
-			t.say("%s", l.text)
-		}
-		t.say("  %s", summary(v))
 	})
 	if err != nil {
+		if last.EndedAt == 0 {
+			show(last)
+		}
 		return withCode(exitError, "%v", err)
 	}
 	done, undone := cast.Effects()
