@@ -223,7 +223,7 @@ func (m *machine) taker(sig *BufferedSignal) int {
 // wants says whether the open step i waits for the signal.
 func (m *machine) wants(i int, sig *BufferedSignal) bool {
 	s, d := &m.inst.Steps[i], m.plan(i)
-	if s.Lane != 0 { // the lane of its timeout runs
+	if s.Lane != 0 && !d.Node.Block() { // the lane of its timeout runs
 		return false
 	}
 	switch d.Node {

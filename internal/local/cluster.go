@@ -22,7 +22,7 @@ type Config struct {
 	Namespace  string   // required
 	Brokers    []string // of a cluster that is there; empty: an embedded broker
 	BrokerAddr string   // of the embedded broker, host:port; port 0 takes a free one
-	APIAddr    string // of the first node; the others take the ports that follow, or free ones after port 0
+	APIAddr    string   // of the first node; the others take the ports that follow, or free ones after port 0
 	Nodes      int
 	DataDir    string // empty: a directory that goes with the cluster, and a broker in memory
 	Timing     topology.Timing
