@@ -120,7 +120,7 @@ func TestFormat(t *testing.T) {
 // second time nothing changes.
 func TestFormatKeeps(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"sagas/testdata/good/*.yaml", "sagas/testdata/checks/*/*.yaml", "examples/*/*.yaml"} {
+	for _, pattern := range []string{"sagas/testdata/good/*.yaml", "sagas/testdata/checks/*/*.yaml", "examples/*/saga.yaml"} {
 		found, _ := filepath.Glob("../../" + pattern)
 		files = append(files, found...)
 	}
