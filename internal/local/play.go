@@ -29,14 +29,9 @@ func (c *Cluster) Play(ctx context.Context, def *sagas.Definition, story *Story,
 		return nil, err
 	}
 	defer producer.Close()
-	operator, err := newOperator(c.Brokers, c.cfg.Namespace)
-	if err != nil {
-		return nil, err
-	}
-	defer operator.kafka.Close()
 	var views []sagas.View
 	for _, run := range story.Runs {
-		p := &performance{cluster: c, producer: producer, operator: operator, saga: def.Saga, run: run, watch: watch}
+		p := &performance{cluster: c, producer: producer, saga: def.Saga, run: run, watch: watch}
 		v, err := p.play(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("run %s: %w", run.Name, err)
@@ -53,7 +48,6 @@ func (c *Cluster) Play(ctx context.Context, def *sagas.Definition, story *Story,
 type performance struct {
 	cluster  *Cluster
 	producer *client.Client
-	operator *operator
 	saga     string
 	run      Run
 	watch    func(Run, sagas.View)
@@ -128,7 +122,7 @@ func (p *performance) cue(ctx context.Context, v sagas.View) error {
 		var err error
 		switch {
 		case strings.HasPrefix(c.Signal, decision):
-			err = p.operator.signal(ctx, p.saga, p.run.Name, c, p.cued)
+			err = p.decide(ctx, c)
 		case c.Cancel != "":
 			err = p.producer.Cancel(ctx, client.Cancel{Type: p.saga, ID: p.run.Name, Reason: c.Cancel, Actor: c.Actor})
 		default:
@@ -147,30 +141,16 @@ func (p *performance) cue(ctx context.Context, v sagas.View) error {
 // decision begins the names of signals that only people may send.
 const decision = "decision/"
 
-// operator writes to the control topic, as the API does for the people whom it has let in.
-type operator struct {
-	kafka *kgo.Client
-	topic string
-}
-
-func newOperator(brokers []string, namespace string) (*operator, error) {
-	topics, err := protocol.NewTopics(namespace)
-	if err != nil {
-		return nil, err
-	}
-	kafka, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.DisableClientMetrics())
-	return &operator{kafka, topics.Control}, err
-}
-
-func (o *operator) signal(ctx context.Context, typ, id string, c Cue, n int) error {
-	value, err := json.Marshal(map[string]any{
-		"kind": "admin", "type": typ, "id": id, "action": string(sagas.AdminSignal), "operator": c.Actor, "reason": "the story says so",
-		"requestId": fmt.Sprintf("cue-%d", n), "args": map[string]any{"name": c.Signal, "payload": c.Payload},
-	})
+// decide writes to the control topic, as the API does for the people whom it has let in.
+func (p *performance) decide(ctx context.Context, c Cue) error {
+	payload, err := json.Marshal(c.Payload)
 	if err != nil {
 		return err
 	}
-	return o.kafka.ProduceSync(ctx, &kgo.Record{Topic: o.topic, Key: []byte(typ + "/" + id), Value: value}).FirstErr()
+	return p.producer.Act(ctx, client.Action{
+		Type: p.saga, ID: p.run.Name, Action: protocol.ActionSignal, Operator: c.Actor, Reason: "the story says so",
+		RequestID: fmt.Sprintf("cue-%d", p.cued), Args: map[string]string{"name": c.Signal, "payload": string(payload)},
+	})
 }
 
 func open(v sagas.View, path string) bool {
