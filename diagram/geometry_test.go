@@ -121,7 +121,7 @@ func TestGeometry(t *testing.T) {
 	files, _ := filepath.Glob("../sagas/testdata/good/*.yaml")
 	cured, _ := filepath.Glob("../sagas/testdata/checks/*/good.yaml")
 	files = append(files, cured...)
-	examples, _ := filepath.Glob("../examples/*/*.yaml")
+	examples, _ := filepath.Glob("../examples/*/saga.yaml")
 	for _, file := range append(files, examples...) {
 		src, err := os.ReadFile(file)
 		if err != nil {

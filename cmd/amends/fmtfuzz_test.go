@@ -16,7 +16,7 @@ import (
 func goodFiles(t testing.TB) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
-	for _, pattern := range []string{"sagas/testdata/good/*.yaml", "sagas/testdata/checks/*/good.yaml", "examples/*/*.yaml"} {
+	for _, pattern := range []string{"sagas/testdata/good/*.yaml", "sagas/testdata/checks/*/good.yaml", "examples/*/saga.yaml"} {
 		files, _ := filepath.Glob("../../" + pattern)
 		for _, file := range files {
 			src, err := os.ReadFile(file)
