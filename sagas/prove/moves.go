@@ -18,8 +18,8 @@ const (
 	moveTime              // the next timers fire
 	moveDeadline          // the deadline of the saga passes
 	moveCancel
-	moveClose  // an operator closes the instance
-	moveSignal // a signal comes
+	moveOperate // an operator acts
+	moveSignal  // a signal comes
 )
 
 // move is one thing that can happen in a state.
@@ -97,9 +97,9 @@ func (x *explorer) successors(s *state) []move {
 		if inst.Phase == sagas.Running && inst.Deadline != 0 {
 			out = append(out, move{kind: moveDeadline})
 		}
-		if int(s.used.operators) < x.opts.Operators && len(inst.Attention) > 0 {
-			out = append(out, move{kind: moveClose})
-		}
+	}
+	for i := range x.actions(s) {
+		out = append(out, move{kind: moveOperate, at: i})
 	}
 	for i := range x.arriving(s) {
 		out = append(out, move{kind: moveSignal, at: i})
@@ -190,9 +190,8 @@ func (x *explorer) apply(s *state, m move) (*state, *violation) {
 		return x.feed(s, next, sagas.Cancel{WorkflowID: x.wid, RequestID: fmt.Sprintf("cancel-%d", next.used.cancels)}, base)
 	case moveSignal:
 		return x.signal(s, next, x.arriving(s)[m.at])
-	case moveClose:
-		next.used.operators++
-		return x.feed(s, next, sagas.Admin{Action: sagas.AdminClose, RequestID: "close", Operator: "ops", Reason: "prove"}, base)
+	case moveOperate:
+		return x.operate(s, next, x.actions(s)[m.at])
 	}
 	return next, nil
 }

@@ -44,7 +44,11 @@ const (
 	forward = "- {id: last, call: b.more, kind: retriable}"
 )
 
-var quiet = prove.Options{Duplicates: -1}
+// quiet runs have no doubled messages and no operators; brief ones have a single attempt of each as well.
+var (
+	quiet = prove.Options{Duplicates: -1, Operators: -1}
+	brief = prove.Options{Duplicates: -1, Operators: -1, Attempts: 1}
+)
 
 func TestSmallSagas(t *testing.T) {
 	for _, c := range []struct {
@@ -53,9 +57,10 @@ func TestSmallSagas(t *testing.T) {
 		opts  prove.Options
 	}{
 		{"A", []string{stepA}, quiet},
-		{"A doubled", []string{stepA}, prove.Options{Attempts: 1, Duplicates: 2}},
-		{"A B", []string{stepA, stepB}, prove.Options{Attempts: 1}},
-		{"A pivot", []string{stepA, pivot}, quiet},
+		{"A doubled", []string{stepA}, prove.Options{Attempts: 1, Duplicates: 2, Operators: -1}},
+		{"A with an operator", []string{stepA}, prove.Options{Attempts: 1, Duplicates: -1}},
+		{"A B", []string{stepA, stepB}, brief},
+		{"A pivot", []string{stepA, pivot}, brief},
 		{"pivot last", []string{pivot, forward}, quiet},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,7 +98,7 @@ func TestDeterminism(t *testing.T) {
 	var want string
 	for _, workers := range []int{1, 2, 5} {
 		for _, faults := range []prove.Fault{prove.NoTombstone} {
-			r := explore(t, plan, prove.Options{Duplicates: -1, Workers: workers, Faults: faults})
+			r := explore(t, plan, prove.Options{Duplicates: -1, Operators: -1, Workers: workers, Faults: faults})
 			got := fmt.Sprint(r.States, r.Transitions, r.Depth, r.Verdict(), r.Counterexample)
 			if r.Counterexample != nil {
 				got += r.Counterexample.Script
@@ -122,7 +127,7 @@ func TestBrokenParticipants(t *testing.T) {
 		{prove.HastyInquiry, 1, 1000},
 	} {
 		t.Run(c.fault.String(), func(t *testing.T) {
-			r := explore(t, compile(t, saga("- {id: one, call: a.do, onUnknown: inquire, undo: {call: a.undo}}")), prove.Options{Faults: c.fault, Attempts: c.attempts})
+			r := explore(t, compile(t, saga("- {id: one, call: a.do, onUnknown: inquire, undo: {call: a.undo}}")), prove.Options{Operators: -1, Faults: c.fault, Attempts: c.attempts})
 			if r.Counterexample == nil || r.States > c.most {
 				t.Fatalf("%d states: %s", r.States, r.Verdict())
 			}
@@ -212,7 +217,7 @@ func TestBrokenMachines(t *testing.T) {
 		}, []prove.Property{prove.Crash}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := explore(t, compile(t, saga(stepA, stepB)), prove.Options{Step: c.step})
+			r := explore(t, compile(t, saga(stepA, stepB)), prove.Options{Operators: -1, Step: c.step})
 			if r.Counterexample == nil {
 				t.Fatalf("%d states: %s", r.States, r.Verdict())
 			}
@@ -265,8 +270,8 @@ func TestReductions(t *testing.T) {
 		{[]string{pivot}, 0},
 	} {
 		plan := compile(t, saga(c.steps...))
-		a := explore(t, plan, prove.Options{Attempts: 1, Duplicates: -1, Faults: c.fault, FullKeys: true})
-		b := explore(t, plan, prove.Options{Attempts: 1, Duplicates: -1, Faults: c.fault, FullKeys: true, Plain: true})
+		a := explore(t, plan, prove.Options{Attempts: 1, Duplicates: -1, Operators: -1, Faults: c.fault, FullKeys: true})
+		b := explore(t, plan, prove.Options{Attempts: 1, Duplicates: -1, Operators: -1, Faults: c.fault, FullKeys: true, Plain: true})
 		t.Logf("%v %s: %d states reduced, %d plain", c.steps, c.fault, a.States, b.States)
 		if b.Cut != "" || (a.Counterexample == nil) != (b.Counterexample == nil) || a.States >= b.States {
 			t.Errorf("reduced: %s\nplain: %s", a.Verdict(), b.Verdict())
@@ -274,5 +279,44 @@ func TestReductions(t *testing.T) {
 		if a.Counterexample != nil && a.Counterexample.Property != b.Counterexample.Property {
 			t.Errorf("reduced: %s\nplain: %s", a.Verdict(), b.Verdict())
 		}
+	}
+}
+
+// Every kind of block is explored: its frames, its waits and its children.
+func TestBlocks(t *testing.T) {
+	for name, steps := range map[string]string{
+		"choose": `- {id: ask, call: a.ask, kind: readonly, keep: [score]}
+- id: verdict
+  choose:
+  - {when: '=step.ask.score >= 90', do: [{id: deny, fail: RISK}]}
+  - {else: [{id: one, call: a.do, undo: {call: a.undo}}]}`,
+		"each": `- id: lines
+  each: {in: '=input.lines', as: line, key: '=line.sku', atOnce: 1}
+  do: [{id: one, call: a.do, with: {sku: '=line.sku'}, undo: {call: a.undo}}]`,
+		"scope": `- id: price
+  scope: {retry: {rounds: 2, on: [STALE]}}
+  do: [{id: one, call: a.do, undo: {call: a.undo}}]`,
+		"repeat": `- id: collect
+  repeat: {rounds: 2, wait: [0s, 1d], wake: [card], until: '=round.one.state == "DONE"'}
+  do: [{id: one, call: a.do, onReject: continue, undo: {call: a.undo}}]`,
+		"waits": `- {id: desk, approve: {roles: [boss], quorum: 2, within: 24h, onTimeout: fail}}
+- {id: paid, await: {signal: paid, when: '=event.status == "OK"', within: 1h, onTimeout: continue}}
+- {id: night, sleep: {for: 8h, wake: [up]}}`,
+		"child": `- {id: kid, saga: {type: other, id: '=input.id', input: {}, reversible: true}}
+- {id: one, call: a.do, undo: {call: a.undo}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := explore(t, compile(t, saga(steps)), brief)
+			if !r.Proved() || r.States < 30 {
+				t.Errorf("%d states: %s\n%s", r.States, r.Verdict(), story(r))
+			}
+			values := fmt.Sprint(r.Values)
+			switch {
+			case name == "choose" && !strings.Contains(values, "[89 90]"),
+				name == "waits" && !strings.Contains(values, "OK"),
+				name == "each" && !strings.Contains(string(r.Inputs[0]), `{"sku":"x1"},{"sku":"x2"}`):
+				t.Errorf("values %s, inputs %s", values, r.Inputs)
+			}
+		})
 	}
 }

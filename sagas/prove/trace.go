@@ -107,9 +107,17 @@ func (t *teller) tell(s *state, m move) {
 			line += " actor=" + sig.actor
 		}
 		t.verb("%s\n%s", line, sig.payload)
-	case moveClose:
-		t.say("an operator closes the instance")
-		t.verb("close operator=ops reason=prove")
+	case moveOperate:
+		a := t.x.actions(s)[m.at]
+		says, args := string(a.verb), ""
+		if a.path != "" {
+			says, args = says+" "+a.path, " step="+a.path
+		}
+		if a.effect != "" {
+			says, args = says+" as "+string(a.effect), args+" effect="+string(a.effect)
+		}
+		t.say("an operator acts: %s", says)
+		t.verb("admin %s%s operator=ops reason=prove", a.verb, args)
 	}
 }
 
