@@ -28,6 +28,7 @@ type Config struct {
 type Client struct {
 	topics protocol.Topics
 	kafka  *kgo.Client
+	opts   []kgo.Opt
 }
 
 // New checks cfg and makes the Kafka client. It does not connect; the first call does.
@@ -51,7 +52,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client config: Client: %w", err)
 	}
-	return &Client{topics: topics, kafka: kafka}, nil
+	return &Client{topics: topics, kafka: kafka, opts: cfg.Client}, nil
 }
 
 // Close ends the client. Calls that are under way fail.

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -30,6 +31,56 @@ func TestConfig(t *testing.T) {
 func TestBubbleClient(t *testing.T) { kafkatest.Bubble(t, send) }
 
 func TestClient(t *testing.T) { send(t, kafkatest.New(t)) }
+
+// TestRun: the result of this start, whatever else is on the topic.
+func TestRun(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T, k *kafkatest.Cluster) {
+		topics, err := protocol.NewTopics(k.Namespace())
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.CreateTopic(topics.Intake, 4, nil)
+		k.CreateTopic("results", 3, nil)
+		c, err := client.New(client.Config{Namespace: k.Namespace(), Client: k.Opts()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ctx, cancel := k.Context()
+		defer cancel()
+		result := func(wid, phase string, run uint32) *kgo.Record {
+			rec := &kgo.Record{Topic: "results", Key: []byte(wid), Value: []byte(`{"run":"` + phase + `"}`)}
+			for _, h := range (protocol.Result{WorkflowID: wid, Run: run, Phase: phase, Cause: "auth: OVER_LIMIT"}).Headers() {
+				rec.Headers = append(rec.Headers, kgo.RecordHeader(h))
+			}
+			return rec
+		}
+		k.Produce(result("pay/o-1", "completed", 1)) // of a run before
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			k.Consume(topics.Intake, 1)
+			k.Produce(&kgo.Record{Topic: "results", Key: []byte("pay/o-1"), Value: []byte("noise")}, result("pay/o-2", "closed", 1), result("pay/o-1", "compensated", 2))
+		}()
+		got, err := c.Run(ctx, client.Start{Type: "pay", ID: "o-1", ReplyTo: "results"})
+		<-done
+		want := client.Result{WorkflowID: "pay/o-1", Run: 2, Phase: "compensated", Cause: "auth: OVER_LIMIT", Output: []byte(`{"run":"compensated"}`)}
+		if err != nil || !cmp.Equal(got, want) {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		if _, err := c.Run(ctx, client.Start{Type: "pay", ID: "o-1"}); err == nil || !strings.Contains(err.Error(), "ReplyTo") {
+			t.Errorf("without a topic: %v", err)
+		}
+		if _, err := c.Run(ctx, client.Start{Type: "pay", ID: "o-1", ReplyTo: "nowhere"}); err == nil || !strings.Contains(err.Error(), "nowhere") {
+			t.Errorf("with a missing topic: %v", err)
+		}
+		short, stop := context.WithTimeout(ctx, time.Minute)
+		defer stop()
+		if _, err := c.Run(short, client.Start{Type: "pay", ID: "o-3", ReplyTo: "results"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without an answer: %v", err)
+		}
+	})
+}
 
 func send(t *testing.T, k *kafkatest.Cluster) {
 	topics, err := protocol.NewTopics(k.Namespace())

@@ -1,3 +1,4 @@
-// Package client starts, signals and cancels sagas from Go, and writes operator actions. It writes the same JSON records to the intake
+// Package client starts, signals and cancels sagas from Go, waits for their results, and writes operator
+// actions. It writes the same JSON records to the intake
 // topic that any producer can write; see docs/protocol.md.
 package client
