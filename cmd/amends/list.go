@@ -46,7 +46,7 @@ func newListCommand(t *terminal) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().String("status", "", "running, finishing, compensating, completed, compensated, closed, parked, void, marker or attention")
+	cmd.Flags().String("status", "", "running, finishing, compensating, completed, compensated, closed, parked, mailbox, void, marker or attention")
 	cmd.Flags().String("type", "", "saga type")
 	cmd.Flags().Int("limit", 100, "most instances to show")
 	outputFlag(cmd, "table, json, yaml or name")
