@@ -67,7 +67,7 @@ func testCommitter(fail map[string]error, failpoint func(string) error) (*commit
 			return nil
 		}
 	}
-	return &committer{envs: [2]commitEnv{a.env(), b.env()}, topic: "state", failpoint: failpoint, timeout: time.Second}, log
+	return &committer{envs: [2]commitEnv{a.env(), b.env()}, topic: "state", app: "state", failpoint: failpoint, timeout: time.Second}, log
 }
 
 func rec(topic string) *kgo.Record { return &kgo.Record{Topic: topic} }
@@ -109,6 +109,7 @@ func TestCommitStopsAtFirstError(t *testing.T) {
 		{"produce state", kerr.UnknownTopicOrPartition, classRetry, "a flush"},
 		{"produce state", kerr.MessageTooLarge, classRecord, "a flush"},
 		{"produce state", kerr.TopicAuthorizationFailed, classRetry, "a flush"},
+		{"produce out", kerr.TopicAuthorizationFailed, classRecord, "a flush"}, // a topic of others
 		{"flush", context.DeadlineExceeded, classRetry, "a flush"},
 		{"end", kerr.ProducerFenced, classFenced, "a end"},
 		{"end", errors.New("connection lost"), classRetry, "a end"},
