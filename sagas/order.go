@@ -139,14 +139,34 @@ func (u *undoing) frame(k int32, waits bool) (debt bool) {
 	return debt
 }
 
-// inDebt says whether a step of a node, as it is seen from a frame, or what is inside it, is in debt.
+// inDebt says whether a node, as it is seen from a frame, or what is inside it, goes backward too and is
+// in debt: the step of the frame, else all that are inside it, else the same in the frame around it.
 func (u *undoing) inDebt(node int, frame int32) bool {
-	i := u.m.seen(node, frame)
-	if i < 0 {
-		return false
+	m, t := u.m, u.t
+	for {
+		if i := t.slot(frame, node, len(m.p.Steps)); i >= 0 {
+			return u.owed(i)
+		}
+		found := false
+		for i := t.frames[frame].start; i < t.frames[frame].end; i++ {
+			if m.inst.Steps[i].Node == node {
+				found = true
+				if u.owed(i) {
+					return true
+				}
+			}
+		}
+		if found || frame == 0 {
+			return false
+		}
+		frame = t.frames[frame].in
 	}
-	for j := int32(i); j < u.t.steps[i].end; j++ {
-		if u.m.inDebt(int(j)) {
+}
+
+// owed says whether step i, or one inside it, goes backward and is in debt.
+func (u *undoing) owed(i int32) bool {
+	for j := i; j < u.t.steps[i].end; j++ {
+		if u.m.turned(int(j)) && u.m.inDebt(int(j)) {
 			return true
 		}
 	}
