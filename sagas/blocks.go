@@ -43,11 +43,11 @@ func (m *machine) list(from, to int32) (resolved bool) {
 // goOn lets step i, and what is inside it, go on, and says whether it is resolved.
 func (m *machine) goOn(i int) bool {
 	s := &m.inst.Steps[i]
-	if !m.held && !m.ending() {
-		if s.State == StepIdle && m.depsResolved(i) {
+	if !m.held {
+		if s.State == StepIdle && !m.ending() && m.depsResolved(i) {
 			m.admit(i)
 		}
-		if s.State == StepReady && !s.Stuck {
+		if s.State == StepReady && !s.Stuck && (s.Round > 0 || !m.ending()) { // a person may send again what was sent
 			m.begin(i)
 		}
 	}
@@ -364,10 +364,12 @@ func (m *machine) stopWaits() {
 	}
 }
 
-// working says whether anything is still in flight in the parts that go forward.
+// working says whether anything that was sent is not resolved yet, in the parts that go forward: it is in
+// flight, or its unknown outcome waits for a person.
 func (m *machine) working() bool {
 	for i := range m.inst.Steps {
-		if m.inFlight(i) && !m.turned(i) {
+		s := &m.inst.Steps[i]
+		if (m.inFlight(i) || (s.Round > 0 || s.Child != "") && !m.resolved(i)) && !m.turned(i) {
 			return true
 		}
 	}
