@@ -222,3 +222,34 @@ func TestFlatInstancesStayFlat(t *testing.T) {
 		t.Fatalf("format %d", enc[0])
 	}
 }
+
+// The view of an instance shows what it waits for and what its children may have to take back.
+func TestViewOfPeople(t *testing.T) {
+	w := atPivot(t, childPlan(t))
+	w.send(Signal{WorkflowID: "pay/1", Name: "go", ID: "s1", Actor: "ann"})
+	w.send(Admin{Action: AdminSuspend, Operator: "op"})
+	v := w.inst.View(w.p)
+	if !v.Suspended || len(v.Signals) != 1 || v.Signals[0].Name != "go" || v.Steps[1].Child != "kid/1" {
+		t.Fatalf("%+v", v)
+	}
+	owed := func() string {
+		var paths []string
+		for _, o := range w.inst.View(w.p).Obligations {
+			paths = append(paths, o.Path+" "+o.State)
+		}
+		return strings.Join(paths, ", ")
+	}
+	if got := owed(); got != "a DONE, c OPEN" {
+		t.Fatalf("owes %s", got)
+	}
+	w.send(ChildDone{Run: 1, Path: "c", Child: "kid/1", Phase: Completed})
+	if got := owed(); got != "a DONE, c DONE" {
+		t.Fatalf("owes %s", got)
+	}
+	w.send(Admin{Action: AdminResume, Operator: "op"})
+	w.reply("z", OutcomeOK)
+	w.phase(Completed)
+	if got := owed(); got != "" {
+		t.Fatalf("owes %s", got)
+	}
+}

@@ -27,6 +27,8 @@ type View struct {
 	Suspended       bool            `json:"suspended,omitempty"`
 	Parent          string          `json:"parent,omitempty"` // workflow ID of the instance that started it
 	DeadlineHit     bool            `json:"deadlineHit,omitempty"`
+	FinishedAs      string          `json:"finishedAs,omitempty"` // code of the finish node that ended the run
+	Signals         []SignalView    `json:"signals,omitempty"`    // that nothing consumed yet, in the order of arrival
 	StartID         string          `json:"startId,omitempty"`
 	StartedAt       Time            `json:"startedAt,omitempty"`
 	UpdatedAt       Time            `json:"updatedAt,omitempty"`
@@ -55,6 +57,15 @@ type AttentionView struct {
 	Since  Time   `json:"since"`
 }
 
+// SignalView is one buffered signal, without its payload.
+type SignalView struct {
+	Name    string `json:"name"`
+	ID      string `json:"id,omitempty"`
+	Actor   string `json:"actor,omitempty"`
+	At      Time   `json:"at"`
+	Expires Time   `json:"expires,omitempty"`
+}
+
 // FrameView is an item, a round or a lane that has steps of its own.
 type FrameView struct {
 	Path  string `json:"path"` // of the node that it belongs to
@@ -72,6 +83,7 @@ type StepView struct {
 	Taken        string          `json:"taken,omitempty"`  // choose: the lane that it took
 	Until        Time            `json:"until,omitempty"`  // end of a wait
 	Child        string          `json:"child,omitempty"`  // workflow ID of the child that it started
+	Lease        Time            `json:"lease,omitempty"`  // when the effect lapses by itself
 	Kind         string          `json:"kind"`
 	Participant  string          `json:"participant,omitempty"`
 	Command      string          `json:"command,omitempty"`
@@ -125,6 +137,11 @@ func (i *Instance) View(p *Plan) View {
 	}
 	_, v.ID = SplitWorkflowID(i.WorkflowID)
 	v.Suspended = i.Suspended
+	v.FinishedAs = i.FinishedAs
+	for k := range i.Signals {
+		s := &i.Signals[k]
+		v.Signals = append(v.Signals, SignalView{Name: s.Name, ID: s.ID, Actor: s.Actor, At: s.At, Expires: s.Expires})
+	}
 	if i.Parent != nil {
 		v.Parent = i.Parent.WorkflowID
 	}
@@ -156,7 +173,7 @@ func (i *Instance) View(p *Plan) View {
 			Path: s.Path, Kind: s.Kind.String(), State: s.State.String(), Attempts: s.Attempts, Asked: s.Asked,
 			FirstSent: s.FirstSent, Due: s.Timer.Due, Undo: s.Undo.String(), UndoRound: s.UndoRound,
 			UndoAttempts: s.UndoAttempts, UndoSent: s.UndoSent, Code: s.Code, Message: s.Message, Output: s.Output,
-			Until: s.Until, Child: s.Child,
+			Until: s.Until, Child: s.Child, Lease: s.Lease,
 		}
 		if t != nil {
 			sv.place(p, i, t, k)
@@ -168,11 +185,19 @@ func (i *Instance) View(p *Plan) View {
 			}
 		}
 		v.Steps = append(v.Steps, sv)
-		if (i.Phase != Finishing || i.inTurned(k)) && (s.open() || i.Phase.Active() && s.Phantom && s.Undo == UndoNone && p != nil && p.Steps[s.Node].Undo != nil) {
+		if (i.Phase != Finishing || i.inTurned(k)) && (s.open() || i.owesChild(p, s) || i.Phase.Active() && s.Phantom && s.Undo == UndoNone && p != nil && p.Steps[s.Node].Undo != nil) {
 			v.Obligations = append(v.Obligations, Obligation{Path: s.Path, State: s.State.String(), Undo: s.Undo.String()})
 		}
 	}
 	return v
+}
+
+// owesChild says whether a child of the step may have to go back.
+func (i *Instance) owesChild(p *Plan, s *StepState) bool {
+	if s.Child == "" || p == nil || s.Undo != UndoNone || !(i.Phase.Active() || i.Phase == Completed && i.kept()) {
+		return false
+	}
+	return s.State == StepOpen || s.State == StepDone && p.Steps[s.Node].Saga.Reversible
 }
 
 // place fills in where the step stands, and what it is.
