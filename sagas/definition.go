@@ -100,7 +100,7 @@ type UndoDef struct {
 	Attempt    time.Duration
 	Retry      Retry // Attempts is always 0: an undo is never given up
 	AlertAfter time.Duration
-	After      []string // ids of nodes whose undo must be settled first; sorted
+	After      []string // ids of nodes that must be out of debt first; sorted. None inside a frame that the step is not in
 }
 
 // InquireDef asks what became of a do.

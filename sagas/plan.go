@@ -148,8 +148,10 @@ type EmitPlan struct {
 	With *Mapping
 }
 
-// Plan is a compiled definition: a DAG of nodes in plan order (a topological order that is stable
-// for one digest, each node before its body), with its expressions compiled. A Plan is immutable and safe for concurrent use.
+// Plan is a compiled definition: its nodes in plan order, with their expressions compiled. Plan order
+// is a topological order that is stable for one digest: a node, then its lanes; lists as they are
+// written, but what an `after` points forward to comes first. A Plan is immutable and safe for
+// concurrent use.
 type Plan struct {
 	Namespace       string // set by the runtime after Compile; part of every idempotency key
 	Type            string
