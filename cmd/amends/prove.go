@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -86,6 +87,8 @@ func (f *proveFlags) run(cmd *cobra.Command, t *terminal, file string) error {
 	if err := f.options(t); err != nil {
 		return err
 	}
+	// An exploration makes many small things and keeps few of them: collect them less often.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	report, err := prove.Run(cmd.Context(), plan, f.opts)
 	if t.tty {
 		fmt.Fprint(t.err, "\r\x1b[K")

@@ -244,7 +244,7 @@ func (x *explorer) undoAllowed(s *state, after *sagas.Instance, c *sagas.Command
 	}
 	for k := range after.Steps {
 		y := &after.Steps[k]
-		if k == i || !owes(x.stepOf(y.Path)) {
+		if k == i || !owes(x.stepOf(y.Path)) || slices.Contains(after.Residue, y.Path) { // residue is with an operator
 			continue
 		}
 		if o := s.find(y.Path); o != nil && o.mayOwe() && x.dependsOn(after, y, st) {
