@@ -110,7 +110,8 @@
 //     closed, and duplicate starts are answered. A plan with another digest counts as none.
 //   - A signal goes to the first open wait, in the order of the steps, that wants it; an open wait has
 //     looked at everything older. signals.last keeps the newest payload of 32 names, consumed or not, but
-//     not of decisions. What was dropped because the buffer is full does not count as seen there.
+//     not of decisions. What was dropped because the buffer is full, or its time was over, does not count
+//     as seen: it may be sent again from the dead letters.
 //   - What nothing consumed when a run ends is dropped with a fact. It goes on with continue.
 //   - Whether an actor has a role is for the edge to check. The machine counts decisions, and refuses
 //     those of nobody, of the same person again, and of whom `not` names.

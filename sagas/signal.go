@@ -132,13 +132,6 @@ func (m *machine) deliver(ev *Signal, payload []byte) {
 		m.openMailbox(ev)
 	}
 	inst := m.inst
-	if ev.ID != "" {
-		seen := inst.SeenSignals
-		if len(seen) >= maxSeenSignals {
-			seen = seen[len(seen)-maxSeenSignals+1:]
-		}
-		inst.SeenSignals = append(slices.Clone(seen), signalHash(ev.ID))
-	}
 	sig := BufferedSignal{Name: ev.Name, ID: ev.ID, Actor: ev.Actor, Payload: payload, At: m.now}
 	if ev.TTL > 0 {
 		sig.Expires = afterMillis(m.now, min(ev.TTL, mailboxMax.Milliseconds()))
@@ -154,6 +147,13 @@ func (m *machine) deliver(ev *Signal, payload []byte) {
 			m.raise("", ReasonSignals, "signals went to the dead letters")
 		}
 		return
+	}
+	if ev.ID != "" {
+		seen := inst.SeenSignals
+		if len(seen) >= maxSeenSignals {
+			seen = seen[len(seen)-maxSeenSignals+1:]
+		}
+		inst.SeenSignals = append(slices.Clone(seen), signalHash(ev.ID))
 	}
 	m.signalFact(KindSignalled, "", &sig)
 	if !strings.HasPrefix(sig.Name, decisionPrefix) { // no expression asks for those
@@ -306,6 +306,15 @@ func (m *machine) expireSignals() {
 		inst.Signals = nil
 	}
 	m.unmatched(over, droppedExpired)
+	for k := range over { // it may be sent again from the dead letters
+		hash := signalHash(over[k].ID)
+		if at := slices.Index(inst.SeenSignals, hash); at >= 0 && over[k].ID != "" {
+			inst.SeenSignals = slices.Delete(slices.Clone(inst.SeenSignals), at, at+1)
+		}
+	}
+	if len(inst.SeenSignals) == 0 {
+		inst.SeenSignals = nil
+	}
 	if inst.Phase == Mailbox && inst.Signals == nil {
 		m.fact(KindExpired, "", KV{"to", "none"})
 		m.dropped = true
