@@ -15,7 +15,7 @@ ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . |
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench clean
+.PHONY: help build demo test check check-clean race mutants fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,7 @@ check: ## exactly what CI runs before the real-Kafka suite
 	$(MAKE) tidy
 	$(MAKE) build
 	$(MAKE) test
+	$(MAKE) mutants
 	$(MAKE) race
 	$(MAKE) fuzz-seeds
 	@$(MAKE) check-clean
@@ -50,6 +51,9 @@ check-clean:
 
 race: ## the packages with goroutines of their own, with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -tags $(TAGS) -timeout 20m -race -short $(RACE)
+
+mutants: ## plant known mistakes in the saga machine: its tests must notice every one
+	AMENDS_MUTANTS=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m ./internal/mutants
 
 fuzz-seeds: ## run every fuzz target on its seeds and its stored failures
 	$(GOTEST) -run '^Fuzz' ./...
@@ -100,7 +104,8 @@ kafka-down: ## stop the Kafka that kafka-up started
 kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one started for it
 	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -p 1 -v -timeout 20m $(KAFKA_TEST_FLAGS) $(ON_KAFKA)
 
-nightly: ## the long run: race everywhere, fuzzing, three brokers
+nightly: ## the long run: ten thousand drawn definitions, race everywhere, fuzzing, three brokers
+	RAPID_CHECKS=10000 $(GO) test -tags $(TAGS) -count=1 -timeout 6h -run 'TestP[0-9]|TestFlatAndTree' ./sagas/sagatest
 	CGO_ENABLED=1 $(GO) test -tags $(TAGS) -race -count=1 -timeout 60m ./...
 	$(MAKE) fuzz FUZZTIME=5m
 	NODES=3 KAFKA_PORT=19092 $(MAKE) kafka-test
