@@ -23,3 +23,10 @@ func TestExampleCommand(t *testing.T) {
 		t.Errorf("exit %d: %s", code, talk)
 	}
 }
+
+// The scripts beside the examples hold.
+func TestExampleScripts(t *testing.T) {
+	if code, out, talk := execute(t, "test", "../../examples"); code != exitOK || strings.Count(out, "ok  ") < 10 {
+		t.Errorf("exit %d\n%s%s", code, out, talk)
+	}
+}
