@@ -86,7 +86,7 @@ func TestTest(t *testing.T) {
 func TestProveThenTest(t *testing.T) {
 	file := write(t, "good.yaml", goodDefinition)
 	script := filepath.Join(filepath.Dir(file), "lost.saga-test")
-	if code, out, _ := execute(t, "prove", file, "--participant", "no-refusals", "--script", script); code != exitCounterexample {
+	if code, out, _ := execute(t, "prove", file, "--participant", "no-refusals", "--duplicates", "1", "--script", script); code != exitCounterexample {
 		t.Fatalf("exit %d\n%s", code, out)
 	}
 	if code, out, talk := execute(t, "test", script); code != exitOK {
