@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,7 +34,9 @@ func newProveCommand(t *terminal) *cobra.Command {
 that are late, lost or out of order, timers between any two of them, a cancel or the
 deadline at any moment, a crash after every event. It runs the machine that runs in production.
 
-What holds in all of them is proved within the bounds, which are printed. Otherwise the shortest
+Without bounds of your own they are widened step by step until --time is over: what was seen to the end
+is proved, and what was not is said. What holds in all runs is proved within the bounds, which are
+printed. Otherwise the shortest
 run in which something does not hold is shown; --script writes it down for amends test.
 
 Exit codes: 0 proved, 1 a counterexample was found, 2 usage, 3 nothing was found but a bound ended
@@ -54,6 +57,7 @@ the exploration before everything was seen, 5 the definition has findings.`,
 	fl.IntVar(&f.signals, "signals", 1, "signals that come when nobody waits for them")
 	fl.StringSliceVar(&f.inputs, "input", nil, "file with an input of the start, JSON; repeatable. Default: drawn from the definition")
 	fl.StringSliceVar(&f.faults, "participant", nil, "how participants break their contract: "+strings.Join(prove.FaultNames(), ", "))
+	fl.DurationVar(&f.budget, "time", 100*time.Second, "how long to look; without bounds of your own, they are widened step by step until it is over")
 	fl.StringVar(&f.script, "script", "", "write a counterexample to this file, as a script for amends test")
 	fl.StringP("output", "o", "text", "text or json")
 	return cmd
@@ -65,6 +69,7 @@ type proveFlags struct {
 	cancels, duplicates, operators, signals int
 	inputs, faults                          []string
 	script                                  string
+	budget                                  time.Duration
 }
 
 func (f *proveFlags) run(cmd *cobra.Command, t *terminal, file string) error {
@@ -89,7 +94,7 @@ func (f *proveFlags) run(cmd *cobra.Command, t *terminal, file string) error {
 	}
 	// An exploration makes many small things and keeps few of them: collect them less often.
 	defer debug.SetGCPercent(debug.SetGCPercent(200))
-	report, err := prove.Run(cmd.Context(), plan, f.opts)
+	report, wider, err := f.explore(cmd, plan)
 	if t.tty {
 		fmt.Fprint(t.err, "\r\x1b[K")
 	}
@@ -104,11 +109,16 @@ func (f *proveFlags) run(cmd *cobra.Command, t *terminal, file string) error {
 	if format == "json" {
 		e := json.NewEncoder(t.out)
 		e.SetIndent("", "  ")
-		if err := e.Encode(newProof(report)); err != nil {
+		p := newProof(report)
+		p.Wider = wider
+		if err := e.Encode(p); err != nil {
 			return err
 		}
 	} else {
 		printProof(t.out, report)
+		if wider != "" {
+			fmt.Fprintf(t.out, "\n  %s\n", wider)
+		}
 	}
 	switch {
 	case report.Counterexample != nil:
@@ -117,6 +127,78 @@ func (f *proveFlags) run(cmd *cobra.Command, t *terminal, file string) error {
 		return &codedError{code: exitCut}
 	}
 	return nil
+}
+
+// rungs are the bounds that are tried one after the other when the caller gave none. Each contains the
+// one before it, so what the last one proves needs no other.
+var rungs = []prove.Options{
+	{Attempts: 1, Cancels: -1, Duplicates: -1, Operators: -1, Signals: -1},
+	{Attempts: 1, Cancels: 1, Duplicates: -1, Operators: -1, Signals: -1},
+	{Attempts: 1, Cancels: 1, Duplicates: -1, Operators: -1, Signals: 1},
+	{Attempts: 2, Cancels: 1, Duplicates: -1, Operators: -1, Signals: 1},
+	{Attempts: 2, Cancels: 1, Duplicates: -1, Operators: 1, Signals: 1},
+	{Attempts: 2, Cancels: 1, Duplicates: 1, Operators: 1, Signals: 1},
+}
+
+// explore proves within the bounds that were given, or widens them until the time is over. wider says
+// what became of the bounds beyond those of the report, "" = there are none.
+func (f *proveFlags) explore(cmd *cobra.Command, plan *sagas.Plan) (report *prove.Report, wider string, err error) {
+	ctx := cmd.Context()
+	if f.budget > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.budget)
+		defer cancel()
+	}
+	for _, name := range []string{"attempts", "cancels", "duplicates", "operators", "signals", "states", "depth"} {
+		if cmd.Flags().Changed(name) {
+			report, err = prove.Run(ctx, plan, f.opts)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = withCode(exitCut, "the time of %s was over before everything was seen (--time, or narrower bounds)", f.budget)
+			}
+			return report, "", err
+		}
+	}
+	for i, r := range rungs {
+		o := f.opts
+		o.Attempts, o.Cancels, o.Duplicates, o.Operators, o.Signals = r.Attempts, r.Cancels, r.Duplicates, r.Operators, r.Signals
+		states := 0
+		tell := o.Progress
+		o.Progress = func(p prove.Progress) {
+			states = p.States
+			if tell != nil {
+				tell(p)
+			}
+		}
+		next, err := prove.Run(ctx, plan, o)
+		over := errors.Is(err, context.DeadlineExceeded) && cmd.Context().Err() == nil
+		if over || err == nil && next.Cut != "" {
+			if err == nil {
+				states = next.States
+			}
+			cut := fmt.Sprintf("Not proved: the next wider bounds (%s). The exploration ended after %d states without a violation.", sayRung(r), states)
+			if report == nil && next == nil {
+				return nil, "", withCode(exitCut, "%s of %s is over: %s", "the time", f.budget, cut)
+			}
+			if report == nil {
+				return next, "", nil
+			}
+			return report, cut, nil
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		f.opts.Attempts = o.Attempts // the script of a counterexample has to know
+		report = next
+		if report.Counterexample != nil || i == len(rungs)-1 {
+			break
+		}
+	}
+	return report, "", nil
+}
+
+func sayRung(o prove.Options) string {
+	return fmt.Sprintf("attempts %d, cancels %d, doubled deliveries %d, operator actions %d, stray signals %d",
+		o.Attempts, max(o.Cancels, 0), max(o.Duplicates, 0), max(o.Operators, 0), max(o.Signals, 0))
 }
 
 // pick chooses the definition of a file.
@@ -242,6 +324,7 @@ type proof struct {
 	Values         []proofValue      `json:"values,omitempty"`
 	Participants   string            `json:"participants,omitempty"`
 	Counterexample *proofRun         `json:"counterexample,omitempty"`
+	Wider          string            `json:"wider,omitempty"` // what became of the next wider bounds
 }
 
 type proofValue struct {

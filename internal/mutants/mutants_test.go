@@ -17,7 +17,7 @@ import (
 const sagasDir = "../../sagas"
 
 // enough mutants to say something about the suite.
-const enough = 40
+const enough = 60
 
 // patience is how long the suite may take for one mutant. One that hangs counts as noticed.
 const patience = 3 * time.Minute
