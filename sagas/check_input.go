@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
-	celcheck "cel.dev/cel-go/checker"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -103,14 +103,13 @@ func (c *checker) checkInput(path string, e *Expr, want wantType, items []string
 	}
 	checked, iss := env.Compile(e.text)
 	if iss.Err() != nil {
-		for _, fault := range iss.Errors() {
-			p := exprPlace{}
-			if fault.Location != nil && fault.Location.Line() > 0 {
-				p = exprPlace{fault.Location.Line() - 1, max(fault.Location.Column(), 0)}
-			}
-			c.r.warn(c.inSource(path, e.text, p), "SG25", path, "", "with the declared input: %s", shortProblem(fault.Message))
-			return
+		fault := iss.Errors()[0] // the first explains the others
+		p := exprPlace{}
+		if fault.Location != nil && fault.Location.Line() > 0 {
+			p = exprPlace{fault.Location.Line() - 1, max(fault.Location.Column(), 0)}
 		}
+		c.r.warn(c.inSource(path, e.text, p), "SG25", path, "", "with the declared input: %s", shortProblem(fault.Message))
+		return
 	}
 	if text := checkResult(checked.OutputType(), want); text != "" {
 		c.r.warn(c.inSource(path, e.text, exprPlace{}), "SG25", path, "", "with the declared input: %s", text)
@@ -127,10 +126,10 @@ func (c *checker) checkCost(path string, e *Expr) {
 // unknownSizes is the cost estimator for values of which nothing is known.
 type unknownSizes struct{}
 
-// EstimateSize implements celcheck.CostEstimator.
-func (unknownSizes) EstimateSize(celcheck.AstNode) *celcheck.SizeEstimate { return nil }
+// EstimateSize implements cost.Estimator.
+func (unknownSizes) EstimateSize(cost.AstNode) *cost.SizeEstimate { return nil }
 
-// EstimateCallCost implements celcheck.CostEstimator.
-func (unknownSizes) EstimateCallCost(string, string, *celcheck.AstNode, []celcheck.AstNode) *celcheck.CallEstimate {
+// EstimateCallCost implements cost.Estimator.
+func (unknownSizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }

@@ -170,17 +170,7 @@ func (i *Instance) frameAt(id uint32) int32 {
 	return int32(lo)
 }
 
-// siblings calls visit for each step of the list that begins at from, until to, in plan order, as long
-// as it says so. A list is what one lane has, or a frame, or the saga.
-func (t *tree) siblings(from, to int32, visit func(i int) bool) {
-	for i := from; i < to; i = t.steps[i].end {
-		if !visit(int(i)) {
-			return
-		}
-	}
-}
-
-// body is the part of an unframed node's body that is in the lane: its steps follow each other.
+// lanePart is the part of an unframed node's body that is in the lane: its steps follow each other.
 func (m *machine) lanePart(i, lane int) (from, to int32) {
 	t, p := m.shape(), m.p
 	steps := m.plan(i).Lanes[lane].Steps

@@ -161,12 +161,6 @@ func (b *books) write(op sagas.Op, round uint32) *row {
 	return &b.rows[i]
 }
 
-// forget drops a row.
-func (b *books) forget(op sagas.Op, round uint32) {
-	b.rows = slices.Clone(b.rows)
-	b.rows = slices.DeleteFunc(b.rows, func(r row) bool { return r.op == op && r.round == round })
-}
-
 func compareMessages(a, b message) int {
 	if a.path != b.path {
 		return strings.Compare(a.path, b.path)
