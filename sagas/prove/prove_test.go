@@ -241,6 +241,12 @@ func TestBrokenPlans(t *testing.T) {
 		{"steps wait for each other", []string{stepA, stepB}, func(p *sagas.Plan) {
 			p.Steps[0].Deps, p.Steps[0].Dependents, p.Steps[1].Dependents = []int{1}, []int{1}, []int{0}
 		}, []prove.Property{prove.Liveness}},
+		{"the pivot is not known as one", []string{stepA, pivot}, func(p *sagas.Plan) { p.Pivot = -1 }, []prove.Property{prove.NoReturn, prove.Atomic, prove.Liveness}},
+		{"undos wait for each other", []string{stepA, stepB}, func(p *sagas.Plan) {
+			a, b := *p.Steps[0].Undo, *p.Steps[1].Undo
+			a.After, b.After = []int{1}, []int{0}
+			p.Steps[0].Undo, p.Steps[1].Undo = &a, &b
+		}, []prove.Property{prove.Order, prove.Liveness}},
 		{"two steps have one path", []string{stepA, stepB}, func(p *sagas.Plan) { p.Steps[1].Path = p.Steps[0].Path }, []prove.Property{prove.OneKey, prove.Early, prove.NoDebtLost}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
