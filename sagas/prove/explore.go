@@ -201,7 +201,7 @@ func (x *explorer) explore(ctx context.Context) (*Report, error) {
 				return nil, err
 			}
 			to := min(from+chunk, len(frontier))
-			for _, w := range x.level(frontier[from:to], uint32(from), depth) {
+			for _, w := range x.level(ctx, frontier[from:to], uint32(from), depth) {
 				if w.err != nil {
 					return nil, w.err
 				}
@@ -249,7 +249,7 @@ func (x *explorer) count() int {
 }
 
 // level explores a part of the frontier on all processors. offset is the place of its first state.
-func (x *explorer) level(part []pending, offset uint32, depth int) []worker {
+func (x *explorer) level(ctx context.Context, part []pending, offset uint32, depth int) []worker {
 	workers := make([]worker, x.opts.Workers)
 	var next struct {
 		sync.Mutex
@@ -267,6 +267,9 @@ func (x *explorer) level(part []pending, offset uint32, depth int) []worker {
 				next.at += batch
 				next.Unlock()
 				if from >= len(part) || w.err != nil {
+					return
+				}
+				if w.err = ctx.Err(); w.err != nil {
 					return
 				}
 				for k := from; k < min(from+batch, len(part)); k++ {
