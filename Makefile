@@ -37,7 +37,6 @@ check: ## exactly what CI runs before the real-Kafka suite
 	$(MAKE) tidy
 	$(MAKE) build
 	$(MAKE) test
-	$(MAKE) mutants
 	$(MAKE) race
 	$(MAKE) fuzz-seeds
 	@$(MAKE) check-clean
@@ -106,6 +105,7 @@ kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one st
 
 nightly: ## the long run: ten thousand drawn definitions, race everywhere, fuzzing, three brokers
 	RAPID_CHECKS=10000 $(GO) test -tags $(TAGS) -count=1 -timeout 6h -run 'TestP[0-9]|TestFlatAndTree' ./sagas/sagatest
+	$(MAKE) mutants
 	CGO_ENABLED=1 $(GO) test -tags $(TAGS) -race -count=1 -timeout 60m ./...
 	$(MAKE) fuzz FUZZTIME=5m
 	NODES=3 KAFKA_PORT=19092 $(MAKE) kafka-test

@@ -140,7 +140,7 @@ func TestMutantsFit(t *testing.T) {
 // TestMutantsAreKilled runs the suite of the machine against every mutant.
 func TestMutantsAreKilled(t *testing.T) {
 	if os.Getenv("AMENDS_MUTANTS") == "" {
-		t.Skip("takes minutes: make mutants (a part of make check) sets AMENDS_MUTANTS=1")
+		t.Skip("takes minutes: make mutants (a part of make nightly) sets AMENDS_MUTANTS=1")
 	}
 	slots := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)))
 	for _, m := range read(t) {
