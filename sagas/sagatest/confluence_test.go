@@ -85,7 +85,9 @@ func confluentRun(t *rapid.T, p *sagas.Plan, input []byte, refused uint32, label
 		return sagatest.Fate{Delay: time.Duration(rapid.IntRange(0, 8).Draw(t, label)) * time.Second}
 	}
 	w.Start("c", input)
-	w.Run(30*24*time.Hour, func() bool { return sagatest.Terminal(w.Instance()) || w.Instance() != nil && w.Instance().NeedsAttention() })
+	w.Run(30*24*time.Hour, func() bool {
+		return sagatest.Terminal(w.Instance()) || w.Instance() != nil && w.Instance().NeedsAttention()
+	})
 	inst := w.Instance()
 	if inst == nil {
 		return ending{}
