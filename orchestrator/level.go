@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -217,6 +218,9 @@ type publisher struct {
 	known  *catalog
 }
 
+// publisherTries is how often a publisher that was fenced by another one begins again.
+const publisherTries = 30
+
 // withPublisher reads the definitions topic to its end and calls fn. With exclusive it first fences
 // every other publisher, and begins again when it was fenced itself. The topics must be there.
 func withPublisher(ctx context.Context, cfg Config, exclusive bool, fn func(*publisher) error) error {
@@ -229,7 +233,13 @@ func withPublisher(ctx context.Context, cfg Config, exclusive bool, fn func(*pub
 	}
 	for try := 1; ; try++ {
 		err := publisherOnce(ctx, cfg, topics, exclusive, fn)
-		if err == nil || !isFenced(err) || try == 5 || ctx.Err() != nil {
+		if err == nil || !isFenced(err) || try == publisherTries {
+			return err
+		}
+		// Processes that start together on a new namespace fence one another: an uneven pause parts them.
+		select {
+		case <-time.After(10*time.Millisecond + rand.N(time.Duration(min(try, 10))*50*time.Millisecond)):
+		case <-ctx.Done():
 			return err
 		}
 	}
