@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
@@ -12,14 +13,16 @@ import (
 func TestPublishTogether(t *testing.T) {
 	everywhere(t, func(t *testing.T, r *rig) {
 		src, _ := r.orderSaga()
-		published := r.apply(src)
+		r.apply(src)
+		r.apply(strings.Replace(src, "version: 1", "version: 2", 1))
 		ctx, cancel := r.c.Context()
 		defer cancel()
-		const processes = 6
+		const processes = 8
 		errs := make([]error, processes)
 		var wg sync.WaitGroup
 		for i := range errs {
-			wg.Go(func() { _, errs[i] = orchestrator.Activate(ctx, r.cfg, "order", published[0].Version) })
+			version := uint32(1 + i%2) // so that most of them have something to write
+			wg.Go(func() { _, errs[i] = orchestrator.Activate(ctx, r.cfg, "order", version) })
 		}
 		wg.Wait()
 		for _, err := range errs {
