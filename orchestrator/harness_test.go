@@ -255,10 +255,9 @@ type deadLetter struct {
 	why protocol.DeadLetter
 }
 
-// kinds lists the lifecycle facts of an instance in order, and checks that their numbers have no gap.
-func (r *rig) kinds(wid string) []string {
+// lifecycle reads the facts of an instance in order.
+func (r *rig) lifecycle(wid string) (facts []*protocol.Lifecycle) {
 	r.t.Helper()
-	var kinds []string
 	for _, rec := range r.c.ReadAll(r.topics.Lifecycle) {
 		if string(rec.Key) != wid {
 			continue
@@ -267,6 +266,16 @@ func (r *rig) kinds(wid string) []string {
 		if err != nil {
 			r.t.Fatal(err)
 		}
+		facts = append(facts, l)
+	}
+	return facts
+}
+
+// kinds lists the lifecycle facts of an instance in order, and checks that their numbers have no gap.
+func (r *rig) kinds(wid string) []string {
+	r.t.Helper()
+	var kinds []string
+	for _, l := range r.lifecycle(wid) {
 		kinds = append(kinds, l.Kind)
 		if l.Seq != uint64(len(kinds)) {
 			r.t.Errorf("%s: fact %d (%s) has number %d", wid, len(kinds), l.Kind, l.Seq)

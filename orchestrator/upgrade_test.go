@@ -150,14 +150,7 @@ func TestUpgrade(t *testing.T) {
 func (r *rig) facts(wid string) []string {
 	r.t.Helper()
 	var kinds []string
-	for _, rec := range r.c.ReadAll(r.topics.Lifecycle) {
-		if string(rec.Key) != wid {
-			continue
-		}
-		l, err := protocol.DecodeLifecycle(rec.Value)
-		if err != nil {
-			r.t.Fatal(err)
-		}
+	for _, l := range r.lifecycle(wid) {
 		kinds = append(kinds, l.Kind)
 	}
 	return kinds

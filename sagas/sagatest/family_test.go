@@ -48,19 +48,6 @@ steps:
 - {id: y, call: svc.y, undo: {call: svc.uny}}
 `
 
-func compile(t *rapid.T, text string) *sagas.Plan {
-	def, err := sagas.ParseDefinition("family.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := sagas.Compile(def)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Namespace = "test"
-	return p
-}
-
 func newFamily(t *rapid.T) *family {
 	f := &family{t: t, insts: map[string]*sagas.Instance{}, wires: map[string][]sagas.Event{}, to: map[string]string{}, now: 1_767_225_600_000, started: map[string]int{}}
 	f.plans = map[string]*sagas.Plan{

@@ -30,8 +30,13 @@ func drawPlan(t *rapid.T) *sagas.Plan {
 
 // drawAnyPlan draws a definition with nodes of every kind.
 func drawAnyPlan(t *rapid.T) *sagas.Plan {
-	src := sagasgen.Definition(func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(t, what) }, sagasgen.Options{})
-	def, err := sagas.ParseDefinition("drawn.json", []byte(src))
+	return compile(t, sagasgen.Definition(func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(t, what) }, sagasgen.Options{}))
+}
+
+// compile makes the plan of a definition that was drawn, so a fault in it is one of the generator.
+func compile(t *rapid.T, src string) *sagas.Plan {
+	t.Helper()
+	def, err := sagas.ParseDefinition("drawn.yaml", []byte(src))
 	if err != nil {
 		t.Fatalf("a drawn definition does not parse: %v\n%s", err, src)
 	}
@@ -177,17 +182,7 @@ func drawStep(t *rapid.T, path string, kind sagas.StepKind) sagas.PlanStep {
 
 // drawCompiledPlan draws a definition text, and parses and compiles it.
 func drawCompiledPlan(t *rapid.T) *sagas.Plan {
-	src := drawDefinition(t)
-	def, err := sagas.ParseDefinition("drawn.yaml", []byte(src))
-	if err != nil {
-		t.Fatalf("a drawn definition does not parse: %v\n%s", err, src)
-	}
-	p, err := sagas.Compile(def)
-	if err != nil {
-		t.Fatalf("a drawn definition does not compile: %v\n%s", err, src)
-	}
-	p.Namespace = "test"
-	return p
+	return compile(t, drawDefinition(t))
 }
 
 // drawDefinition is a sequence of 1..8 calls of all kinds, with expressions over the input and over

@@ -11,17 +11,7 @@ import (
 // drawBlockPlan draws a definition of calls inside blocks, and compiles it.
 func drawBlockPlan(t *rapid.T) *sagas.Plan {
 	g := &blockGen{t: t, left: rapid.IntRange(1, 12).Draw(t, "nodes")}
-	src := g.definition()
-	def, err := sagas.ParseDefinition("drawn.yaml", []byte(src))
-	if err != nil {
-		t.Fatalf("a drawn definition does not parse: %v\n%s", err, src)
-	}
-	p, err := sagas.Compile(def)
-	if err != nil {
-		t.Fatalf("a drawn definition does not compile: %v\n%s", err, src)
-	}
-	p.Namespace = "test"
-	return p
+	return compile(t, g.definition())
 }
 
 // blockGen writes a definition text. Draws of 0 give the smallest one.

@@ -94,17 +94,7 @@ func drawPeopleDefinition(t *rapid.T) string {
 }
 
 func drawPeoplePlan(t *rapid.T) *sagas.Plan {
-	src := drawPeopleDefinition(t)
-	def, err := sagas.ParseDefinition("crowd.yaml", []byte(src))
-	if err != nil {
-		t.Fatalf("a drawn definition does not parse: %v\n%s", err, src)
-	}
-	p, err := sagas.Compile(def)
-	if err != nil {
-		t.Fatalf("a drawn definition does not compile: %v\n%s", err, src)
-	}
-	p.Namespace = "test"
-	return p
+	return compile(t, drawPeopleDefinition(t))
 }
 
 func newCrowd(t *rapid.T) *crowd {
