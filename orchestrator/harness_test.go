@@ -138,7 +138,7 @@ func (r *rig) until(what string, every time.Duration, ok func() bool) {
 	defer cancel()
 	for tries := 0; !ok(); tries++ {
 		if tries == 5000 { // in a bubble the cluster's patience is a year
-			r.t.Fatalf("looked %d times until %s; tasks: %+v", tries, what, r.tasks())
+			r.t.Fatalf("looked %d times until %s; heard: %v; tasks: %+v", tries, what, r.people.heard(), r.tasks())
 		}
 		select {
 		case err := <-r.done:
@@ -338,6 +338,9 @@ func (p *participants) on(op, command string, fn answerFunc) {
 // serve answers the commands of these topics until the test ends.
 func (p *participants) serve(topics ...string) {
 	p.calls, p.effects, p.ended = map[string]int{}, map[string]int{}, make(chan struct{})
+	if os.Getenv("AMENDS_TEST_LOG") != "" {
+		p.extra = append(p.extra, kgo.WithLogger(kgo.BasicLogger(p.t.Output(), kgo.LogLevelDebug, nil)))
+	}
 	cl, err := kgo.NewClient(p.c.Opts(append(p.extra,
 		kgo.DisableClientMetrics(),
 		kgo.ConsumeTopics(topics...),
