@@ -338,9 +338,6 @@ func (p *participants) on(op, command string, fn answerFunc) {
 // serve answers the commands of these topics until the test ends.
 func (p *participants) serve(topics ...string) {
 	p.calls, p.effects, p.ended = map[string]int{}, map[string]int{}, make(chan struct{})
-	if os.Getenv("AMENDS_TEST_LOG") != "" {
-		p.extra = append(p.extra, kgo.WithLogger(kgo.BasicLogger(p.t.Output(), kgo.LogLevelDebug, nil)))
-	}
 	cl, err := kgo.NewClient(p.c.Opts(append(p.extra,
 		kgo.DisableClientMetrics(),
 		kgo.ConsumeTopics(topics...),
