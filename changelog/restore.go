@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -46,26 +47,57 @@ const (
 // and holes take offsets too. The slices are valid during the call only. An
 // error of load ends the restore and is returned as it is.
 //
+// While load works on one fetch, the next one is fetched and decoded: at most
+// three are in memory, one at the broker, one waiting, one in load.
+//
 // While a transaction below the target is open, Run waits for its end: the
 // caller fenced the former owner before it listed the target, so that wait is
 // short. Only the context limits it.
 func (r *Restore) Run(ctx context.Context, load func(muts []statestore.Mutation, next, recordTime int64) error) (next int64, err error) {
-	s := restoring{Restore: r, load: load, next: r.From, bytes: r.MaxBytes}
+	fetching, cancel := context.WithCancel(ctx)
+	s := restoring{Restore: r, parts: make(chan part, 1), free: make(chan []statestore.Mutation, 3), next: r.From, bytes: r.MaxBytes}
 	if s.bytes <= 0 {
 		s.bytes = restoreBytes
 	}
-	for s.next < r.Target {
-		if err := s.step(ctx); err != nil {
-			return s.next, fmt.Errorf("restore %s/%d at %d: %w", r.Topic, r.Partition, s.next, err)
+	ended := make(chan error, 1)
+	go func() {
+		defer close(s.parts)
+		ended <- s.run(fetching)
+	}()
+	defer func() {
+		cancel()
+		for range s.parts { // the goroutine is gone once it is closed
 		}
+	}()
+	next = r.From
+	for p := range s.parts {
+		if err := load(p.muts, p.next, p.time); err != nil {
+			return next, fmt.Errorf("restore %s/%d at %d: %w", r.Topic, r.Partition, next, err)
+		}
+		next = p.next
+		if r.OnProgress != nil {
+			r.OnProgress(next)
+		}
+		clear(p.muts)
+		s.free <- p.muts
 	}
-	return s.next, nil
+	if err := <-ended; err != nil {
+		return next, fmt.Errorf("restore %s/%d at %d: %w", r.Topic, r.Partition, next, err)
+	}
+	return next, nil
 }
 
-// restoring is the state of one Run.
+// part is what one fetch brought.
+type part struct {
+	muts       []statestore.Mutation
+	next, time int64
+}
+
+// restoring is the state of one Run, of the goroutine that fetches.
 type restoring struct {
 	*Restore
-	load func(muts []statestore.Mutation, next, recordTime int64) error
+	parts chan part
+	free  chan []statestore.Mutation // used ones, as many as there can be
 
 	next   int64
 	bytes  int32
@@ -74,8 +106,17 @@ type restoring struct {
 	fails  pause
 	empty  int       // fetches in a row that proved the rest to be a hole
 	short  time.Time // since when the log ends before the target
-	muts   []statestore.Mutation
 	unzip  kgo.Decompressor
+}
+
+// run fetches up to the target.
+func (s *restoring) run(ctx context.Context) error {
+	for s.next < s.Target {
+		if err := s.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // step does one fetch and what follows from it.
@@ -175,7 +216,7 @@ func (s *restoring) take(ctx context.Context, rp *kmsg.FetchResponseTopicPartiti
 		// Damaged on the way, or on the broker's disk: then it lasts.
 		return fmt.Errorf("%w: unreadable record batch: %w", ErrRetry, fetched.Err)
 	case next > s.next:
-		return s.advance(fetched.Records, next)
+		return s.advance(ctx, fetched.Records, next)
 	case len(rp.RecordBatches) > 0:
 		// Not one whole batch. Brokers send the first one whole whatever the
 		// limit, but do not have to.
@@ -188,26 +229,29 @@ func (s *restoring) take(ctx context.Context, rp *kmsg.FetchResponseTopicPartiti
 	return s.nothing(ctx, rp)
 }
 
-// advance hands records to load.
-func (s *restoring) advance(records []*kgo.Record, next int64) error {
-	s.muts = s.muts[:0]
+// advance hands records to the loading side.
+func (s *restoring) advance(ctx context.Context, records []*kgo.Record, next int64) error {
+	var muts []statestore.Mutation
+	select {
+	case muts = <-s.free:
+	default:
+	}
+	muts = slices.Grow(muts[:0], len(records))
 	for _, record := range records {
 		m, err := Decode(record)
 		if err != nil {
 			return err
 		}
-		s.muts = append(s.muts, m)
+		muts = append(muts, m)
 		s.time = max(s.time, record.Timestamp.UnixMilli())
 	}
 	s.empty, s.short = 0, time.Time{}
-	if err := s.load(s.muts, next, s.time); err != nil {
-		return err
+	select {
+	case s.parts <- part{muts, next, s.time}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	clear(s.muts)
 	s.next = next
-	if s.OnProgress != nil {
-		s.OnProgress(next)
-	}
 	return nil
 }
 
@@ -235,7 +279,7 @@ func (s *restoring) nothing(ctx context.Context, rp *kmsg.FetchResponseTopicPart
 	if s.empty++; s.empty < 2 {
 		return s.idle(ctx)
 	}
-	return s.advance(nil, s.Target)
+	return s.advance(ctx, nil, s.Target)
 }
 
 // idle keeps a broker that does not wait from being asked in a tight loop.
@@ -253,7 +297,7 @@ func (s *restoring) outOfRange(ctx context.Context) error {
 	case err != nil:
 		return err
 	case s.next < ends.Start && s.From == 0 && s.next == 0:
-		return s.advance(nil, ends.Start)
+		return s.advance(ctx, nil, ends.Start)
 	case s.next < ends.Start:
 		return fmt.Errorf("%w: it starts at %d", ErrTruncated, ends.Start)
 	case s.next > ends.End:

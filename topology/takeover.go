@@ -129,7 +129,7 @@ func (t *task) restore(ctx context.Context) error {
 		return halt("changelog %s/%d cannot be the one this store was made from: %s", t.cfg.Changelog, t.id, reason)
 	}
 
-	began, records := time.Now(), int64(0)
+	began := time.Now()
 	t.restoring.target.Store(ends.End)
 	r := changelog.Restore{
 		Client: t.w.admin, Topic: t.cfg.Changelog, Partition: t.id,
@@ -139,10 +139,7 @@ func (t *task) restore(ctx context.Context) error {
 			t.hooks.restore(t.id, next, ends.End)
 		},
 	}
-	_, err = r.Run(ctx, func(muts []statestore.Mutation, next, recordTime int64) error {
-		records += int64(len(muts))
-		return t.store.Load(muts, statestore.Position{Next: next, Time: recordTime})
-	})
+	records, err := r.Into(ctx, t.store)
 	if err != nil {
 		return fmt.Errorf("restore %s/%d: %w", t.cfg.Changelog, t.id, err)
 	}
