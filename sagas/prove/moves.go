@@ -242,9 +242,13 @@ func (x *explorer) feed(s, next *state, ev sagas.Event, now sagas.Time) (*state,
 		return next, broke
 	}
 	next.inst = after
+	continued := s.inst != nil && after != nil && s.inst.Phase.Active() && after.Run > s.inst.Run
 	for _, e := range effects {
 		switch e := e.(type) {
 		case sagas.Command:
+			if continued && e.Run == after.Run {
+				continue
+			}
 			if v := x.bookCommand(next, s.inst, after, &e); v != nil {
 				next.inst = x.normal(after)
 				return next, v
@@ -260,8 +264,18 @@ func (x *explorer) feed(s, next *state, ev sagas.Event, now sagas.Time) (*state,
 			}
 		}
 	}
+	if continued {
+		v := x.judgeContinued(next, s.inst)
+		return ended(after), v
+	}
 	next.inst = x.normal(after)
 	return x.arrive(next)
+}
+
+// ended is the state after a run that goes on as the next one. That begins as the first did, with
+// other values, so nothing is asked of it; what belongs to the run before was judged.
+func ended(after *sagas.Instance) *state {
+	return &state{inst: &sagas.Instance{WorkflowID: after.WorkflowID, Type: after.Type, Version: after.Version, Run: 2, Phase: sagas.Running, Rev: 1, Seq: 1, LastNow: base}, used: used{started: true}}
 }
 
 // arrive judges a state that was just reached and brings it into its normal form.

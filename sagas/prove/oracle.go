@@ -442,6 +442,39 @@ func (x *explorer) judgeCompleted(s *state) *violation {
 	return nil
 }
 
+// judgeContinued looks at a run that has just gone on as the next one: the record is already that of
+// the next run, so only the books can tell. before is the instance at the event that ended the run.
+func (x *explorer) judgeContinued(s *state, before *sagas.Instance) *violation {
+	if s.used.answered != s.used.cancels {
+		return violated(OneAnswer, "the next run has begun, and a cancel was not answered")
+	}
+	for i := range s.steps {
+		b := &s.steps[i]
+		d := x.stepOf(b.path)
+		if d.Node != sagas.NodeCall || d.Kind == sagas.Optional || b.waived {
+			continue
+		}
+		back := b.undone
+		if k := before.StepIndex(b.path); k >= 0 {
+			back = back || turned(before, &before.Steps[k]) != 0
+		}
+		did, reversed := b.total()
+		switch {
+		case back:
+			if owes(d) && did != reversed {
+				return violated(Complete, "the next run has begun, but %s, which was to be undone, took effect %s and was reversed %s", b.path, times(did), times(reversed))
+			}
+		case reversed != 0:
+			return violated(Complete, "the next run has begun, but %s was reversed", b.path)
+		case b.done && did != 1, !b.done && b.refused && did != 0:
+			return violated(Complete, "the next run has begun, but %s took effect %s", b.path, times(did))
+		case !b.done && !b.refused:
+			return violated(NoDebtLost, "the next run has begun, and nobody knows whether %s took effect", b.path)
+		}
+	}
+	return nil
+}
+
 func times(n int) string {
 	switch n {
 	case 0:

@@ -326,3 +326,28 @@ func TestBlocks(t *testing.T) {
 		})
 	}
 }
+
+// A run that goes on as the next one is judged as one that completed, although its record is gone.
+func TestContinue(t *testing.T) {
+	src := func(step string) string { return saga(step, pivot, "- {id: next, continue: {input: {}}}") }
+	r := explore(t, compile(t, src(stepA)), prove.Options{Attempts: 1, Duplicates: -1, Operators: -1})
+	if !r.Proved() || r.States < 30 {
+		t.Errorf("%d states: %s\n%s", r.States, r.Verdict(), story(r))
+	}
+	// This machine takes silence for success, and says so only in the record that continue leaves behind.
+	silence := func(p *sagas.Plan, inst *sagas.Instance, ev sagas.Event, now sagas.Time) (*sagas.Instance, []sagas.Effect) {
+		if _, is := ev.(sagas.Timers); is && inst != nil && inst.Phase == sagas.Running {
+			for i := range inst.Steps {
+				s := &inst.Steps[i]
+				if s.Kind == sagas.Pivot && s.State == sagas.StepPending && s.Timer.Due <= now {
+					ev = sagas.Reply{Address: sagas.Address{Run: inst.Run, Path: s.Path, Op: sagas.OpDo, Round: s.Round, Attempt: s.Attempts}, Outcome: sagas.OutcomeOK}
+				}
+			}
+		}
+		return sagas.Step(p, inst, ev, now)
+	}
+	r = explore(t, compile(t, src(stepA)), prove.Options{Attempts: 1, Duplicates: -1, Operators: -1, Step: silence})
+	if r.Counterexample == nil || r.Counterexample.Property != prove.NoDebtLost {
+		t.Errorf("%d states: %s\n%s", r.States, r.Verdict(), story(r))
+	}
+}
