@@ -52,6 +52,25 @@
 //     unless an operator suspended it. Every reason can be settled: see Reason.Helps.
 //   - An instance has one encoding, and decoding gives it back unchanged.
 //
+// # Confluence
+//
+// Two runs whose participants give each command the same answer end alike, in whatever order commands and
+// answers arrive: in the same phase, with the same output, attention and effects, and, when they complete,
+// with the same state and output of each step that was not turned round. What may differ is the cause, which
+// names the failure that came first, and how much had begun of what was turned round and owes nothing.
+// That holds as long as
+//
+//   - no time decides: answers come within their attempt, and no limit of the saga ends meanwhile;
+//   - nobody takes the first of several: there is no race, and no finish that others are at work beside;
+//   - a scope treats all failures that one of its rounds can have in the same way: it lists all their
+//     codes or none;
+//   - what may be turned round can be taken back: there is no retriable in it, and each undo succeeds in
+//     the end;
+//   - no condition, input or output reads saga.now.
+//
+// P3 in package sagatest tests exactly that. A run that waits for a person may not have come to its end: what
+// is independent of the reason for attention still goes on.
+//
 // # Decisions
 //
 // Where the semantics leave a choice, the machine does this.
