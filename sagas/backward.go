@@ -42,7 +42,7 @@ func (m *machine) backward() {
 			s.Undo = UndoOwed
 			m.transitions++
 		}
-		if s.Undo == UndoOwed && !s.Stuck && !waits && !m.inst.Suspended { // row r
+		if s.Undo == UndoOwed && !s.Stuck && !waits && !m.inst.Suspended && m.mayUndo(i, SendFirst) { // row r
 			m.sendFirstUndo(i)
 		}
 		debt := m.inDebt(i)
@@ -165,6 +165,11 @@ func (m *machine) sendUndo(i int) {
 	if m.inst.Suspended {
 		s.Undo = UndoBackoff
 		s.arm(TimerPause, OpUndo, s.UndoRound, s.UndoAttempts, m.now)
+		return
+	}
+	if s.UndoAttempts > 0 && !m.mayUndo(i, SendAgain) {
+		s.Undo = UndoBackoff
+		s.Timer = Timer{}
 		return
 	}
 	s.Undo = UndoPending

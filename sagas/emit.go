@@ -47,15 +47,12 @@ func (m *machine) command(i int, a Address, key, forward Key, participant, name,
 		Type:        m.inst.Type,
 		Version:     m.inst.Version,
 		Participant: participant,
-		Topic:       topic,
+		Topic:       commandTopic(topic, participant),
 		Name:        name,
 		Key:         key.String(),
 		Deadline:    deadline,
 		Payload:     payload,
 		Trace:       traceparent(m.p.Namespace, m.inst.WorkflowID, m.inst.Run, key, a.Attempt),
-	}
-	if topic == "" {
-		c.Topic = DefaultCommandTopicStart + participant
 	}
 	if a.Op != OpDo {
 		c.ForwardKey = forward.String()
@@ -72,6 +69,9 @@ func (m *machine) key(i int, op Op, round uint32) Key {
 func (m *machine) result() {
 	inst := m.inst
 	if inst.ReplyTo == "" || inst.Answered == inst.Phase {
+		return
+	}
+	if !m.may(inst.ReplyTo, "", SendResult) {
 		return
 	}
 	inst.Answered = inst.Phase

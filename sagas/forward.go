@@ -83,6 +83,9 @@ func (m *machine) admit(i int) {
 
 // begin lets step i do what its node is for.
 func (m *machine) begin(i int) {
+	if !m.mayBegin(i) {
+		return
+	}
 	switch node := m.plan(i).Node; {
 	case node == NodeCall:
 		m.sendFirst(i)
@@ -163,6 +166,12 @@ var emptyObject = []byte("{}")
 func (m *machine) sendDo(i int, key Key) {
 	s, d := &m.inst.Steps[i], m.plan(i)
 	m.transitions++
+	if s.Attempts > 0 && !m.may(commandTopic(d.Topic, d.Participant), s.Path, SendAgain) {
+		s.State = StepBackoff
+		s.Until = 0
+		s.Timer = Timer{}
+		return
+	}
 	s.Attempts++
 	s.Fatal = false
 	s.State = StepPending

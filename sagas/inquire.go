@@ -40,6 +40,10 @@ func (m *machine) ask(i int) {
 		s.arm(TimerPause, OpInquire, s.Round, s.Asked, m.now)
 		return
 	}
+	if !m.may(commandTopic(d.Topic, d.Participant), s.Path, SendAgain) {
+		s.Timer = Timer{}
+		return
+	}
 	key := m.key(i, OpInquire, s.Round)
 	if with, named := d.Inquire.With, key; s.Question == nil && (with != nil || s.Payload == nil) {
 		if with == nil { // the inputs of the do, which were dropped when it was resolved

@@ -18,6 +18,7 @@ type world struct {
 	now     Time
 	effects []Effect // of the last event
 	seq     uint64
+	gate    Gate
 }
 
 const epoch = Time(1_700_000_000_000)
@@ -33,8 +34,8 @@ func (w *world) send(ev Event) string {
 	if w.inst != nil {
 		before = w.inst.Append(nil)
 	}
-	next, effects := Step(w.p, w.inst, ev, w.now)
-	again, effects2 := Step(w.p, w.inst, ev, w.now)
+	next, effects := StepGated(w.p, w.inst, ev, w.now, w.gate)
+	again, effects2 := StepGated(w.p, w.inst, ev, w.now, w.gate)
 	if !reflect.DeepEqual(next, again) || !reflect.DeepEqual(effects, effects2) {
 		w.t.Fatalf("%T: two calls with the same arguments differ", ev)
 	}
@@ -220,6 +221,8 @@ func describeEffects(effects []Effect) string {
 			fmt.Fprintf(&b, "deadletter %s\n", e.Class)
 		case Result:
 			fmt.Fprintf(&b, "result %s %s %s\n", e.Topic, e.Phase, e.Output)
+		case Waits:
+			fmt.Fprintf(&b, "waits %s %s\n", e.Topic, e.Path)
 		case Ignored:
 			fmt.Fprintf(&b, "ignored %s\n", e.Reason)
 		}

@@ -82,7 +82,7 @@ func (u *undoing) step(i int32, waits bool) bool {
 		s.Undo = UndoOwed
 		m.transitions++
 	}
-	if s.Undo == UndoOwed && !s.Stuck && !waits && !after && !debt && !m.inst.Suspended { // row r
+	if s.Undo == UndoOwed && !s.Stuck && !waits && !after && !debt && !m.inst.Suspended && m.mayUndo(int(i), SendFirst) { // row r
 		m.sendFirstUndo(int(i))
 	}
 	if m.inDebt(int(i)) {

@@ -143,6 +143,10 @@ import (
 //	                                                         timers that would send stand still
 func Step(p *Plan, inst *Instance, ev Event, now Time) (*Instance, []Effect) {
 	m := &machine{p: p, given: p, now: min(max(now, 0), maxTime)}
+	return m.step(inst, ev)
+}
+
+func (m *machine) step(inst *Instance, ev Event) (*Instance, []Effect) {
 	if inst != nil {
 		m.own(inst)
 	}
@@ -162,6 +166,7 @@ type machine struct {
 	given       *Plan     // as Step got it: a start may bring another plan than the record is pinned to
 	inst        *Instance // a copy that may be changed; nil = none
 	now         Time
+	gate        Gate // nil = everything may be sent
 	dropped     bool // the record is to be deleted
 	effects     []Effect
 	transitions int
@@ -232,6 +237,8 @@ func (m *machine) dispatch(ev Event) (ignored string) {
 		return m.reverse(&ev)
 	case ParentClosed:
 		return m.parentClosed(&ev)
+	case Released:
+		return m.released()
 	}
 	return ignoredUnknownEvent
 }
