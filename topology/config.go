@@ -63,6 +63,16 @@ type Config struct {
 	// a stopped process hands its tasks over at once.
 	InstanceID string
 
+	// Zone is where this process is: a rack, an availability zone. A copy of a
+	// task is kept in another zone than the task where that can be. Default:
+	// empty, nobody knows.
+	Zone string
+
+	// Standbys is the number of copies of each task's state that other
+	// processes keep warm, at most 8. All processes should agree; the leader of
+	// the group decides. Default 1; -1 for none.
+	Standbys int
+
 	// GroupProtocols are the names under which this process offers its way of
 	// sharing tasks to the group, best first. The coordinator admits only
 	// members that have one in common with all others, so processes that must
@@ -124,6 +134,13 @@ type Limits struct {
 	// RestoreFetchBytes is the most that one fetch of a restore asks for.
 	// Default 4 MiB.
 	RestoreFetchBytes int32
+	// Lag is how many changelog records a copy may lack for its process to
+	// take the task over at once. Default 10 000.
+	Lag int64
+	// WarmUps is the number of copies beyond the standbys that are made at the
+	// same time in the whole group, for tasks that are to move. Default 2; -1
+	// lets tasks move without a copy.
+	WarmUps int
 }
 
 // Timing holds the intervals and timeouts of a worker.
@@ -156,6 +173,10 @@ type Timing struct {
 	// up to BackoffMax. Defaults 250 ms and 10 s.
 	Backoff    time.Duration
 	BackoffMax time.Duration
+	// Probe is how long the leader of the group waits before it looks again
+	// whether a task that is to move has a warm copy. Default 30 s, or a
+	// heartbeat when that is more.
+	Probe time.Duration
 	// OwnerCache is how long Worker.Owner believes what the group said.
 	// Default 10 s.
 	OwnerCache time.Duration
@@ -178,6 +199,7 @@ func (c Config) withDefaults() Config {
 		c.FS = vfs.Default
 	}
 	def(&c.CacheBytes, 64<<20)
+	def(&c.Standbys, 1)
 	if len(c.Compression) == 0 {
 		c.Compression = []kgo.CompressionCodec{kgo.Lz4Compression(), kgo.NoCompression()}
 	}
@@ -203,6 +225,8 @@ func (c Config) withDefaults() Config {
 	def(&l.FetchPartitionBytes, 1<<20)
 	def(&l.Restores, max(2, runtime.GOMAXPROCS(0)))
 	def(&l.RestoreFetchBytes, 4<<20)
+	def(&l.Lag, 10_000)
+	def(&l.WarmUps, 2)
 
 	t := &c.Timing
 	def(&t.Heartbeat, 500*time.Millisecond)
@@ -217,6 +241,7 @@ func (c Config) withDefaults() Config {
 	def(&t.Backoff, 250*time.Millisecond)
 	def(&t.BackoffMax, 10*time.Second)
 	def(&t.OwnerCache, 10*time.Second)
+	def(&t.Probe, max(30*time.Second, t.Heartbeat))
 	def(&t.DeleteRetention, 24*time.Hour)
 	return c
 }
@@ -273,12 +298,20 @@ func (c *Config) validate() error {
 		bad("Advertise", "%q is not host:port", c.Advertise)
 	}
 
+	if len(c.Advertise) > maxTextBytes {
+		bad("Advertise", "%d bytes, at most %d", len(c.Advertise), maxTextBytes)
+	}
+	if len(c.Zone) > maxTextBytes {
+		bad("Zone", "%d bytes, at most %d", len(c.Zone), maxTextBytes)
+	}
+
 	number := func(field string, v, least, most int64) {
 		if v < least || v > most {
 			bad(field, "%d, want %d to %d", v, least, most)
 		}
 	}
 	number("CacheBytes", c.CacheBytes, 1<<20, 1<<40)
+	number("Standbys", int64(c.Standbys), -1, 8)
 	l := &c.Limits
 	number("Limits.CycleRecords", int64(l.CycleRecords), 1, 1<<20)
 	number("Limits.CycleTimers", int64(l.CycleTimers), 1, 1<<20)
@@ -289,6 +322,8 @@ func (c *Config) validate() error {
 	number("Limits.FetchPartitionBytes", int64(l.FetchPartitionBytes), 1<<10, int64(l.FetchBytes))
 	number("Limits.Restores", int64(l.Restores), 1, 1<<10)
 	number("Limits.RestoreFetchBytes", int64(l.RestoreFetchBytes), 1<<10, math.MaxInt32)
+	number("Limits.Lag", l.Lag, 0, math.MaxInt64)
+	number("Limits.WarmUps", int64(l.WarmUps), -1, 1<<10)
 
 	length := func(field string, v, least, most time.Duration) {
 		if v < least || v > most {
@@ -310,6 +345,7 @@ func (c *Config) validate() error {
 	length("Timing.Stall", t.Stall, time.Second, day)
 	length("Timing.Backoff", t.Backoff, time.Millisecond, t.BackoffMax)
 	length("Timing.BackoffMax", t.BackoffMax, time.Millisecond, day)
+	length("Timing.Probe", t.Probe, t.Heartbeat, day)
 	length("Timing.OwnerCache", t.OwnerCache, time.Millisecond, day)
 	length("Timing.DeleteRetention", t.DeleteRetention, time.Second, 3650*day)
 

@@ -6,23 +6,28 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/amendsio/amends/changelog"
+	"github.com/amendsio/amends/topology/balance"
 )
 
 // member is this process in the consumer group. It subscribes to the changelog
 // topic, and an assigned partition of it is an assigned task; it never fetches.
 //
-// The group decides only who should own a task. Nothing depends on it for
-// safety, so the callbacks of the client record what is owned and return.
+// The group decides only who should own a task, and who should keep a copy of
+// its state. Nothing depends on it for safety, so the callbacks of the client
+// record what they are told and return.
 type member struct {
 	cfg     *Config
+	base    []kgo.Opt
+	held    func() []balance.Held // nil when this process keeps no copies
 	cl      *kgo.Client
-	changed chan struct{} // has a token when what is owned has changed
+	changed chan struct{} // has a token when what is owned or to be kept warm has changed
 
 	mu struct {
 		sync.Mutex
@@ -30,26 +35,39 @@ type member struct {
 		owned    map[int32]bool
 		assigned []int32 // since the last rebalance call, for hooks
 		revoked  []int32
+
+		share    share // of the present assignment
+		coming   share // of one that was received and is not in force yet
+		draining bool
+		closed   bool
+		said     map[int32]bool // the copies that were within the acceptable lag at the last join
+		probe    *time.Timer    // on the leader, while something waits
+		check    *time.Timer    // while tasks are to come here
 	}
 }
 
 // group is the consumer group of an application.
 func group(app string) string { return app + "engine" }
 
-func newMember(cfg *Config, base []kgo.Opt) (*member, error) {
-	m := &member{cfg: cfg, changed: make(chan struct{}, 1)}
+// newMember joins the group. held lists the stores of this process, for the
+// leader to know what is warm where; any goroutine may call it, and it must not
+// wait for the group. A nil held says that this process keeps no copies.
+func newMember(cfg *Config, base []kgo.Opt, held func() []balance.Held) (*member, error) {
+	m := &member{cfg: cfg, base: base, held: held, changed: make(chan struct{}, 1)}
 	m.mu.owned = make(map[int32]bool)
 	opts := append(base[:len(base):len(base)],
 		kgo.ConsumerGroup(group(cfg.App)),
 		kgo.ConsumeTopics(cfg.Changelog),
-		kgo.Balancers(balancers(cfg.GroupProtocols)...),
+		kgo.Balancers(m.balancers(cfg.GroupProtocols)...),
 		kgo.HeartbeatInterval(cfg.Timing.Heartbeat),
 		kgo.SessionTimeout(cfg.Timing.Session),
 		kgo.RebalanceTimeout(max(cfg.Timing.Session, 2*cfg.Timing.Heartbeat)),
 		kgo.DisableAutoCommit(),
 		// The position is never used; the end needs no committed offset.
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()),
+		// Called at the end of every rebalance, also when nothing was added.
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
+			m.begin()
 			m.record(topics[cfg.Changelog], nil)
 		}),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
@@ -67,31 +85,10 @@ func newMember(cfg *Config, base []kgo.Opt) (*member, error) {
 		return nil, fmt.Errorf("%w: group client: %w", ErrFatal, err)
 	}
 	cl.PauseFetchTopics(cfg.Changelog)
+	m.mu.Lock()
 	m.cl = cl
+	m.mu.Unlock()
 	return m, nil
-}
-
-// named is the cooperative sticky balancer under another protocol name. The coordinator admits only
-// members that offer a protocol which all others offer too, so a name keeps apart what must not meet.
-type named struct {
-	kgo.GroupBalancer
-	name string
-}
-
-func (n named) ProtocolName() string { return n.name }
-
-// DefaultGroupProtocol is the name of the protocol when Config.GroupProtocols is empty.
-const DefaultGroupProtocol = "cooperative-sticky"
-
-func balancers(protocols []string) []kgo.GroupBalancer {
-	if len(protocols) == 0 {
-		protocols = []string{DefaultGroupProtocol}
-	}
-	list := make([]kgo.GroupBalancer, len(protocols))
-	for i, name := range protocols {
-		list[i] = named{kgo.CooperativeStickyBalancer(), name}
-	}
-	return list
 }
 
 // record notes what the group said.
@@ -208,6 +205,3 @@ func (m *member) commit(ctx context.Context, at []changelog.InputPosition, ids m
 	}
 	return nil
 }
-
-// leave ends the membership, so that the tasks move on at once.
-func (m *member) leave() { m.cl.Close() }

@@ -133,7 +133,7 @@ func (w *Worker) start(ctx context.Context) error {
 		return err
 	}
 	go w.consumer.run()
-	if w.member, err = newMember(&w.cfg, w.clientOpts(w.hard)); err != nil {
+	if w.member, err = newMember(&w.cfg, w.clientOpts(w.hard), nil); err != nil {
 		return err
 	}
 	close(w.ready)

@@ -72,8 +72,11 @@ var rules = map[string]rule{
 		third: []string{kgo},
 		why:   "changelog turns mutations into records and back: no Pebble (that is statestore's), nothing of sagas",
 	},
+	"topology/balance": {
+		why: "balance is a pure function of what members told: no Kafka, no clock",
+	},
 	"topology": {
-		own:   []string{"changelog", "statestore"},
+		own:   []string{"changelog", "statestore", "topology/balance"},
 		third: []string{kgo, "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "topology runs any processor: nothing of sagas or Avro in it, and instead of metrics it offers Hooks",
 	},

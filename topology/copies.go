@@ -1,0 +1,177 @@
+package topology
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/amendsio/amends/topology/balance"
+)
+
+// standbys lists the tasks whose state this process should keep warm without
+// running them: standbys, and warm-ups for a task that is to move. It never
+// overlaps what is owned.
+func (m *member) standbys() []int32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []int32
+	for _, task := range slices.Concat(m.mu.share.standby, m.mu.share.warmUp) {
+		if !m.mu.owned[task] {
+			list = append(list, task)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// route tells where a task runs or is about to, and where copies of it are, as
+// the last plan said. Not ok when the plan said nothing of it.
+func (m *member) route(task int32) (active string, standbys []string, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.share.routes.find(task)
+}
+
+// told receives what the leader said, while the rebalance is under way.
+func (m *member) told(s share) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.coming = s
+}
+
+// begin puts in force what the leader said: what it took away is gone by now.
+func (m *member) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.share = m.mu.coming
+	if len(m.mu.share.next) > 0 {
+		m.checkLater()
+	}
+}
+
+// tells is what this process says of itself when it joins.
+func (m *member) tells() tells {
+	t := tells{address: m.cfg.Advertise, zone: m.cfg.Zone, warms: m.held != nil}
+	if m.held != nil {
+		t.held = ascending(m.held())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stopTimer(&m.mu.probe) // the next leader probes
+	t.draining, t.next = m.mu.draining, m.mu.share.next
+	m.mu.said = m.warm(t.held)
+	return t
+}
+
+// warm are the stores within the acceptable lag.
+func (m *member) warm(held []balance.Held) map[int32]bool {
+	set := make(map[int32]bool)
+	for _, h := range held {
+		if lag, known := h.Lag(); known && lag <= m.cfg.Limits.Lag {
+			set[h.Task] = true
+		}
+	}
+	return set
+}
+
+// leads notes that this process leads the group. Whether anything waits is not
+// known yet: a static member that restarts as leader is not asked for a plan, so
+// it makes one soon.
+func (m *member) leads() { m.planned(true) }
+
+// planned notes whether the plan waits for a copy to catch up.
+func (m *member) planned(waits bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stopTimer(&m.mu.probe)
+	if waits && !m.mu.closed {
+		m.mu.probe = time.AfterFunc(m.cfg.Timing.Probe, m.rejoin)
+	}
+}
+
+// checkInterval is how often a member looks whether what it waits for is warm.
+const checkInterval = time.Second
+
+// checkLater asks the group for a new plan as soon as a task that is to come
+// here is warm; the lock is held.
+func (m *member) checkLater() {
+	stopTimer(&m.mu.check)
+	if m.held == nil || m.mu.closed {
+		return
+	}
+	m.mu.check = time.AfterFunc(min(checkInterval, m.cfg.Timing.Probe), func() {
+		warm := m.warm(m.held())
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		news := false
+		for _, task := range m.mu.share.next {
+			news = news || warm[task] && !m.mu.said[task] && !m.mu.owned[task]
+		}
+		if news {
+			go m.rejoin()
+		}
+		if len(m.mu.share.next) > 0 {
+			m.checkLater()
+		}
+	})
+}
+
+func stopTimer(t **time.Timer) {
+	if *t != nil {
+		(*t).Stop()
+		*t = nil
+	}
+}
+
+// rejoin joins the group again: the leader makes a new plan when this process is
+// the leader or has news.
+func (m *member) rejoin() {
+	m.mu.Lock()
+	cl, closed := m.cl, m.mu.closed
+	m.mu.Unlock()
+	if cl != nil && !closed {
+		cl.ForceRebalance()
+	}
+}
+
+// drain says that this process is about to leave: the group moves its tasks to
+// members that have a warm copy, and gives it nothing more. The tasks of which
+// nobody has one stay until leave.
+func (m *member) drain() {
+	m.mu.Lock()
+	m.mu.draining = true
+	m.mu.Unlock()
+	m.rejoin()
+}
+
+// leave ends the membership, so that the tasks move on at once. A static member
+// stays in the group until its session ends, because a restart within it should
+// move nothing; it leaves as well when a drain has moved all its tasks.
+func (m *member) leave() {
+	m.mu.Lock()
+	m.mu.closed = true
+	stopTimer(&m.mu.probe)
+	stopTimer(&m.mu.check)
+	drained := m.mu.draining && len(m.mu.owned) == 0
+	m.mu.Unlock()
+	m.cl.Close()
+	if m.cfg.InstanceID == "" || !drained {
+		return
+	}
+	cl, err := kgo.NewClient(m.base...)
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), m.cfg.Timing.Session)
+	defer cancel()
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = group(m.cfg.App)
+	gone := kmsg.NewLeaveGroupRequestMember()
+	gone.InstanceID = kmsg.StringPtr(m.cfg.InstanceID)
+	req.Members = append(req.Members, gone)
+	_, _ = req.RequestWith(ctx, cl) // the session ends it otherwise
+}
