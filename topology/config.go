@@ -46,6 +46,11 @@ type Config struct {
 	// FS is the file system of the stores. Default: the operating system's.
 	FS vfs.FS
 
+	// InMemory keeps the stores in memory and writes no file; DataDir and FS are not needed. The
+	// changelog is their truth as ever: each takeover restores all of it. For small states, and
+	// for work without any.
+	InMemory bool
+
 	// CacheBytes is the block cache that all stores of this worker share.
 	// Default 64 MiB.
 	CacheBytes int64
@@ -194,6 +199,9 @@ const (
 func (c Config) withDefaults() Config {
 	if c.Index == nil {
 		c.Index = func(_, _ []byte) statestore.Entry { return statestore.Entry{} }
+	}
+	if c.InMemory {
+		c.FS, c.DataDir = vfs.NewMem(), "/memory"
 	}
 	if c.FS == nil {
 		c.FS = vfs.Default

@@ -66,10 +66,24 @@
 //  12. A task moves only along the picture at TaskState. (set panics otherwise,
 //     in every test)
 //
+// # Streams
+//
+// A Builder makes a Topology out of typed streams (From, Filter, Map, FlatMap, Branch, Merge, Through,
+// To), and Process nodes with stores, derived indexes and punctuation in wall and stream time. It
+// compiles to a Processor per task; nothing of the promises above changes. Builder.Run makes a
+// Processor of one's own the whole topology, without a layer in between. A Topology prints itself;
+// package topologytest drives one without a broker.
+//
+//  13. What a node remembers is in stores, so a record that is rolled back or comes again after a crash
+//     changes nothing twice. (TestStreamCrash, TestBuiltTopology, TestSetAside)
+//  14. Punctuation that was missed is made up for once; stream time never falls. (TestPunctuation,
+//     TestPunctuationWhileAway)
+//
 // # Files
 //
 // The walk of the data is cycle.go; commit.go ends it; takeover.go is how a task
 // begins and how it goes on after any error; task.go is its life. member.go,
 // consumer.go and producer.go are the three kinds of Kafka clients. worker.go
-// holds them together.
+// holds them together. stream.go, process.go and builder.go are what authors of topologies use, run.go
+// is what they compile to.
 package topology

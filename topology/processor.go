@@ -47,3 +47,10 @@ type Waker interface {
 	// Wake runs in a cycle of the task, before its records.
 	Wake(c *Cycle) error
 }
+
+// Starter is a Waker that may want to be called once when its task begins to run, as if Worker.Wake had
+// been called.
+type Starter interface {
+	Waker
+	WakeAtStart() bool
+}

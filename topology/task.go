@@ -204,6 +204,9 @@ func (t *task) live() error {
 		return err
 	}
 	t.processor = t.cfg.Processor(t.id)
+	if s, ok := t.processor.(Starter); ok && s.WakeAtStart() {
+		t.woken.Store(true)
+	}
 	t.current = &Cycle{task: t, batch: t.store.NewBatch(), hit: make(map[string]bool)}
 	t.publish(t.store.Position().Next)
 	t.serving.Store(t.store)

@@ -80,6 +80,10 @@ var rules = map[string]rule{
 		third: []string{kgo, "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "topology runs any processor: nothing of sagas or Avro in it, and instead of metrics it offers Hooks",
 	},
+	"topology/topologytest": {
+		own: []string{"topology"},
+		why: "topologytest drives a topology without a broker: what it needs of the runtime is topology.Driver",
+	},
 	"orchestrator": {
 		own:   []string{"sagas", "protocol", "topology", "statestore"},
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},

@@ -1,0 +1,5 @@
+package topology_test
+
+import "flag"
+
+var update = flag.Bool("update", false, "rewrite the golden files")
