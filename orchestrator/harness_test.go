@@ -340,7 +340,6 @@ func (p *participants) serve(topics ...string) {
 	p.calls, p.effects, p.ended = map[string]int{}, map[string]int{}, make(chan struct{})
 	cl, err := kgo.NewClient(p.c.Opts(append(p.extra,
 		kgo.DisableClientMetrics(),
-		kgo.ConsumeTopics(topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -349,6 +348,14 @@ func (p *participants) serve(topics ...string) {
 		p.t.Fatal(err)
 	}
 	p.cl = cl
+	// The client sends its first fetch when it knows where the first partition begins, and what comes to
+	// the others waits until that fetch ends: in a bubble, for minutes. So the first fetch waits for all.
+	cl.PauseFetchTopics(topics...)
+	cl.AddConsumeTopics(topics...)
+	if !p.c.IsReal() {
+		time.Sleep(time.Millisecond) // of virtual time: everything has come to rest
+	}
+	cl.ResumeFetchTopics(topics...)
 	go func() {
 		defer close(p.ended)
 		for {

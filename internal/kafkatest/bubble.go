@@ -38,7 +38,7 @@ func Bubble(t *testing.T, fn func(t *testing.T, c *Cluster), opts ...Option) {
 // Client settings inside a bubble; the values are the largest that the
 // client or the protocol takes and that still make sense of a test.
 const (
-	bubbleFetchWait = 10 * time.Minute
+	bubbleFetchWait = 30 * time.Second // what comes to a partition that the first fetch missed waits for its end
 	bubbleHeartbeat = 10 * time.Minute
 	bubbleSession   = 45 * time.Minute
 	bubblePatience  = 366 * 24 * time.Hour
