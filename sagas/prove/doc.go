@@ -44,9 +44,18 @@
 //   - What can only be ignored is dropped: a reply that Step ignores now, or a command that the inbox
 //     answers with such a reply. The machine's rules are monotonous there: answers of older attempts
 //     and rounds stay old, what is settled stays settled.
-//   - How a settled step came to be settled: attempts of a step that is done, codes and cause once the
-//     saga has turned round, the rows of a step whose debt is paid and of which nothing is on its way,
-//     cancels that were answered once the saga left RUNNING.
+//   - How a step came to be what it is (forget.go). When nothing about a step is on its way, and none
+//     of its attempts will be repeated, then no message tells an older attempt from a newer one, and its
+//     participant will be asked at most to undo: attempts, questions, stored answers, tombstones and
+//     refusals have no reader any more, only what took effect and what was reversed has. A step that
+//     owes nothing, of which nothing is on its way and whose participant holds nothing, will neither send
+//     nor hear anything: in a saga that compensates, it is as if it had never been sent. A debt that was
+//     stopped for a person, while no operator may act any more, stays a debt, whatever led to it.
+//   - What only goes forward. A saga that compensates never runs again, so what expressions could ask
+//     for has no reader: the input, outputs, signals, decisions, branches taken, causes and codes. What an
+//     undo.with or inquire.with names is kept (reads.go): they are looked at on the way back.
+//   - Cancels that were answered, once the saga left RUNNING.
+//     These three leave alone what an operator could still act upon.
 //   - A state is known by 128 bits of the SHA-256 of its description. Options.FullKeys compares the
 //     descriptions themselves.
 //

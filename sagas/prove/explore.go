@@ -15,20 +15,23 @@ import (
 
 // explorer is one exploration. What it holds is not changed while it runs, but for the shards.
 type explorer struct {
-	plan     *sagas.Plan // bounded
-	opts     Options
-	wid      string
-	nodes    map[string]int
-	after    [][]bool // after[i][d]: node i depends on node d, in their lane
-	flat     bool     // no node has a body
-	inputs   [][]byte
-	outs     [][][]byte // by node: the outputs of its command
-	codes    [][]string // by node: the codes of its refusals
-	payloads [][][]byte // by node: what a signal that it awaits carries
-	asked    []string   // signals that expressions ask for
-	signals  []signal
-	values   []Value  // what was drawn, for the report
-	sizes    []string // what was left out when values were drawn
+	plan  *sagas.Plan // bounded
+	opts  Options
+	wid   string
+	nodes map[string]int
+	after [][]bool // after[i][d]: node i depends on node d, in their lane
+	flat  bool     // no node has a body
+	reads []bool   // by node: an expression that is looked at on the way back may ask for it
+	// ... and for the input, an item or a signal.
+	readsInput, readsSignals bool
+	inputs                   [][]byte
+	outs                     [][][]byte // by node: the outputs of its command
+	codes                    [][]string // by node: the codes of its refusals
+	payloads                 [][][]byte // by node: what a signal that it awaits carries
+	asked                    []string   // signals that expressions ask for
+	signals                  []signal
+	values                   []Value  // what was drawn, for the report
+	sizes                    []string // what was left out when values were drawn
 
 	shards [shardCount]shard
 }
@@ -85,6 +88,7 @@ func newExplorer(plan *sagas.Plan, opts Options) (*explorer, error) {
 		x.flat = x.flat && s.Node == sagas.NodeCall
 	}
 	x.after = closure(x.plan)
+	x.read(plan.Definition)
 	if err := x.draw(plan); err != nil {
 		return nil, err
 	}

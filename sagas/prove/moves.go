@@ -3,6 +3,7 @@ package prove
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/amendsio/amends/sagas"
 )
@@ -169,6 +170,11 @@ func (x *explorer) apply(s *state, m move) (*state, *violation) {
 			return x.deliver(s, next, reply)
 		}
 		next.put(reply)
+		if s.inst != nil { // arrive changes what it brings into its normal form
+			own := *s.inst
+			own.Steps = slices.Clone(own.Steps)
+			next.inst = &own
+		}
 		return x.arrive(next)
 	case moveTime:
 		due := x.nextDue(s)
@@ -283,7 +289,7 @@ func (x *explorer) arrive(s *state) (*state, *violation) {
 	x.follow(s)
 	x.settle(s)
 	v := x.judge(s)
-	x.close(s)
+	x.forget(s)
 	return s, v
 }
 

@@ -147,52 +147,6 @@ func (x *explorer) follow(s *state) {
 	}
 }
 
-// close forgets what can no longer matter in a state that was judged: the cancels, once the saga has
-// left RUNNING and each was answered, for it never comes back there; and what led to the end of a
-// debt, once nothing about its step is on its way.
-func (x *explorer) close(s *state) {
-	inst := s.inst
-	if x.opts.Plain || inst == nil {
-		return
-	}
-	if inst.Phase != sagas.Running && s.used.cancels == s.used.answered && s.used.started {
-		s.used.cancels, s.used.answered = 0, 0
-		inst.Cancels = nil
-	}
-	if inst.Phase != sagas.Compensating && inst.Phase != sagas.Compensated {
-		return
-	}
-	for i := range inst.Steps {
-		st := &inst.Steps[i]
-		if st.Undo != sagas.UndoUndone && st.Undo != sagas.UndoNoop || s.mentions(st.Path) {
-			continue
-		}
-		b := s.find(st.Path)
-		if b == nil || !b.undone {
-			continue
-		}
-		if did, back := b.total(); did != back {
-			continue
-		}
-		*b = books{path: b.path, ever: 2, refused: true, undone: true}
-		st.State, st.SeenDone, st.Phantom = sagas.StepUnknown, false, false
-		st.Undo = sagas.UndoUndone
-		st.Round, st.Attempts, st.Asked, st.UndoRound, st.UndoAttempts = 1, 1, 0, 1, 1
-		st.FirstSent, st.UndoSent, st.AskedAt, st.Gen = base, base, 0, 1
-		st.Record = sagas.UndoRecord{}
-	}
-}
-
-// mentions says whether anything about a path is on its way.
-func (s *state) mentions(path string) bool {
-	for i := range s.msgs {
-		if s.msgs[i].path == path {
-			return true
-		}
-	}
-	return false
-}
-
 func fixTime(t *sagas.Time) {
 	if *t != 0 {
 		*t = base

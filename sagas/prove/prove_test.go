@@ -84,10 +84,11 @@ func story(r *prove.Report) string {
 func TestCount(t *testing.T) {
 	plan := compile(t, "saga: small\nversion: 1\nparticipants: {a: {ops: [do]}}\nsteps:\n- {id: one, call: a.look, kind: readonly}\n")
 	r := explore(t, plan, prove.Options{Attempts: 1, Cancels: -1, Duplicates: -1, Operators: -1})
-	// The root, and the step that was sent. It is answered ok, rejected, failed-fatal or failed-retriable
-	// (4), or its time passes (1). Then the do, still on its way, is taken: ok with the reply on its way or
-	// arrived, rejected, failed-fatal (4), or failed-retriable, which leaves what was there before.
-	if r.States != 11 || r.Depth != 3 || !r.Proved() {
+	// The root, and the step that was sent. It is answered ok: completed. It is answered rejected,
+	// failed-fatal or failed-retriable: compensated, and all three are alike. Its time passes: compensated
+	// too, with the do still on its way. Then that is taken: with ok the reply may be on its way beside an
+	// end; without, or once that has arrived, nothing is left that would tell the end from the other.
+	if r.States != 6 || r.Depth != 3 || !r.Proved() {
 		t.Errorf("%d states, %d transitions, depth %d: %s", r.States, r.Transitions, r.Depth, r.Verdict())
 	}
 }
@@ -139,9 +140,16 @@ func TestBrokenParticipants(t *testing.T) {
 	}
 }
 
-// Machines that are broken in one place are found out.
-func TestBrokenMachines(t *testing.T) {
-	type stepFunc = func(*sagas.Plan, *sagas.Instance, sagas.Event, sagas.Time) (*sagas.Instance, []sagas.Effect)
+type stepFunc = func(*sagas.Plan, *sagas.Instance, sagas.Event, sagas.Time) (*sagas.Instance, []sagas.Effect)
+
+// brokenMachine is sagas.Step with one mistake.
+type brokenMachine struct {
+	name string
+	step stepFunc
+	want []prove.Property // what a proof may find
+}
+
+func brokenMachines() []brokenMachine {
 	edit := func(change func(before, after *sagas.Instance, ev sagas.Event, effects []sagas.Effect) []sagas.Effect) stepFunc {
 		return func(p *sagas.Plan, inst *sagas.Instance, ev sagas.Event, now sagas.Time) (*sagas.Instance, []sagas.Effect) {
 			after, effects := sagas.Step(p, inst, ev, now)
@@ -157,11 +165,7 @@ func TestBrokenMachines(t *testing.T) {
 		r, is := ev.(sagas.Reply)
 		return r, is && r.Op == op
 	}
-	for _, c := range []struct {
-		name string
-		step stepFunc
-		want []prove.Property
-	}{
+	return []brokenMachine{
 		{"an unknown outcome owes nothing", edit(func(_, after *sagas.Instance, _ sagas.Event, e []sagas.Effect) []sagas.Effect {
 			if after.Phase == sagas.Compensating && after.Steps[0].State == sagas.StepUnknown && after.Steps[0].Undo == sagas.UndoPending {
 				after.Steps[0].Undo, after.Steps[0].Timer = sagas.UndoNoop, sagas.Timer{}
@@ -215,7 +219,12 @@ func TestBrokenMachines(t *testing.T) {
 			}
 			return sagas.Step(p, inst, ev, now)
 		}, []prove.Property{prove.Crash}},
-	} {
+	}
+}
+
+// Machines that are broken in one place are found out.
+func TestBrokenMachines(t *testing.T) {
+	for _, c := range brokenMachines() {
 		t.Run(c.name, func(t *testing.T) {
 			r := explore(t, compile(t, saga(stepA, stepB)), prove.Options{Operators: -1, Step: c.step})
 			if r.Counterexample == nil {
@@ -313,7 +322,7 @@ func TestBlocks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := explore(t, compile(t, saga(steps)), brief)
-			if !r.Proved() || r.States < 30 {
+			if !r.Proved() || r.States < 15 {
 				t.Errorf("%d states: %s\n%s", r.States, r.Verdict(), story(r))
 			}
 			values := fmt.Sprint(r.Values)
