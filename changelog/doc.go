@@ -21,8 +21,9 @@
 //  2. A progress record has one encoding; anything else is refused.
 //     (FuzzDecodeProgress)
 //  3. A restored store holds exactly the committed mutations up to the
-//     returned position: nothing of aborted or open transactions.
-//     (TestRestoreProperty)
+//     returned position: nothing of aborted or open transactions. Whether it
+//     was filled in bulk or loaded fetch by fetch shows in no byte.
+//     (TestRestoreProperty, TestRestoreBothWays)
 //  4. Restore ends on every log: markers last, compacted tails, aborted
 //     transactions, empty partitions. (TestRestoreShapes)
 //  5. Restore does not end before the target: an open transaction below it is

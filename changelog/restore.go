@@ -30,6 +30,19 @@ type Restore struct {
 	MaxBytes int32
 	// OnProgress, when set, is told the position after each load.
 	OnProgress func(next int64)
+	// OnMerge, when set, is told how many keys are in their tables, once all
+	// was read and Into puts the keys of an empty store in order.
+	OnMerge func(keys int64)
+	// Memory is how many bytes Into may gather to fill an empty store. What
+	// is fetched and not gathered yet comes on top. Default 64 MiB.
+	Memory int
+	// BulkLeast is how many offsets an empty store must lack for Into to fill
+	// it in bulk. Default 5000; negative for never.
+	BulkLeast int64
+	// Pace, when set, is told after about a millisecond of work how long it
+	// was, and may wait to leave the processors to others. It is called from
+	// two goroutines.
+	Pace func(ctx context.Context, worked time.Duration)
 }
 
 const (
@@ -107,6 +120,7 @@ type restoring struct {
 	empty  int       // fetches in a row that proved the rest to be a hole
 	short  time.Time // since when the log ends before the target
 	unzip  kgo.Decompressor
+	began  time.Time // of the work on the last fetch
 }
 
 // run fetches up to the target.
@@ -202,6 +216,7 @@ func (s *restoring) take(ctx context.Context, rp *kmsg.FetchResponseTopicPartiti
 	case err != nil:
 		return classify(ctx, err)
 	}
+	s.began = time.Now()
 	if s.unzip == nil {
 		s.unzip = kgo.DefaultDecompressor()
 	}
@@ -246,6 +261,9 @@ func (s *restoring) advance(ctx context.Context, records []*kgo.Record, next int
 		s.time = max(s.time, record.Timestamp.UnixMilli())
 	}
 	s.empty, s.short = 0, time.Time{}
+	if len(muts) > 0 {
+		s.pace(ctx, time.Since(s.began))
+	}
 	select {
 	case s.parts <- part{muts, next, s.time}:
 	case <-ctx.Done():

@@ -106,11 +106,16 @@ func restore(t testing.TB, c *kafkatest.Cluster, s *statestore.Store, topic stri
 	t.Helper()
 	ctx, cancel := c.Context()
 	defer cancel()
-	r := changelog.Restore{Client: c.Client(), Topic: topic, From: s.Position().Next, Target: target}
-	return r.Run(ctx, func(muts []statestore.Mutation, next, recordTime int64) error {
-		return s.Load(muts, statestore.Position{Next: next, Time: recordTime})
-	})
+	r := changelog.Restore{Client: c.Client(), Topic: topic, Target: target, BulkLeast: -1}
+	if bulky.Add(1)%2 == 0 {
+		r.BulkLeast = 1
+	}
+	_, err := r.Into(ctx, s)
+	return s.Position().Next, err
 }
+
+// bulky makes every other restore one in bulk, when the store is empty.
+var bulky atomic.Int32
 
 func wantData(t testing.TB, s *statestore.Store, writes ...string) {
 	t.Helper()
@@ -556,12 +561,17 @@ func TestRestoreShortLog(t *testing.T) {
 		topic := c.CreateTopic(c.Name("state"), 1, kafkatest.Compacted())
 		newOwner(t, c, "a").commit(topic, "k=1")
 		end := settled(t, c, topic).End
-		s := openStore(t)
-		if _, err := restore(t, c, s, topic, end+7); !errors.Is(err, changelog.ErrLost) {
-			t.Fatalf("wanted ErrLost, got %v", err)
-		}
-		if s.Position().Next != end {
-			t.Errorf("position %d", s.Position().Next)
+		ctx, cancel := c.Context()
+		defer cancel()
+		for least, want := range map[int64]int64{-1: end, 1: 0} { // in bulk it is all or nothing
+			s := openStore(t)
+			r := changelog.Restore{Client: c.Client(), Topic: topic, Target: end + 7, BulkLeast: least}
+			if _, err := r.Into(ctx, s); !errors.Is(err, changelog.ErrLost) {
+				t.Fatalf("wanted ErrLost, got %v", err)
+			}
+			if s.Position().Next != want {
+				t.Errorf("position %d, want %d", s.Position().Next, want)
+			}
 		}
 	})
 }

@@ -70,6 +70,7 @@ func (s *Store) prepare(b *Batch) error {
 	}
 	b.pb.Reset()
 	b.timers.reset()
+	b.counts.reset()
 	for _, i := range b.order {
 		e := &b.ents[i]
 		if !e.known || stale {
@@ -119,6 +120,11 @@ func (s *Store) write(b *Batch, p Position) error {
 	if err := b.pb.Set(keyPosition, b.scratch, nil); err != nil {
 		return classify(err, false)
 	}
+	counted := s.counts.after(&b.counts)
+	b.scratch = appendCounts(b.scratch[:0], counted, applied)
+	if err := b.pb.Set(keyCounts, b.scratch, nil); err != nil {
+		return classify(err, false)
+	}
 	if err := link(b.pb, applied); err != nil {
 		return classify(err, false)
 	}
@@ -139,6 +145,7 @@ func (s *Store) write(b *Batch, p Position) error {
 		return err
 	}
 	s.timers.apply(&b.timers)
+	s.counts.set(counted)
 	s.advance(p, applied)
 	return nil
 }

@@ -36,6 +36,7 @@ type Batch struct {
 	pb       *pebble.Batch // what Prepare made
 	prepared bool
 	timers   timerChanges
+	counts   countChange
 	scratch  []byte
 }
 
@@ -186,6 +187,7 @@ func (b *Batch) Reset() {
 	b.bytes, b.err, b.prepared = 0, nil, false
 	b.mem.reset()
 	b.timers.reset()
+	b.counts.reset()
 	b.s.rest()
 }
 

@@ -12,7 +12,7 @@
 //	d<key>                 data: exactly the changelog's latest values
 //	t<due><key>            derived: one entry per key that has a due time
 //	x<attribute>0x00<key>  derived: one entry per key and attribute
-//	m<name>                local: identity, position, chain; never dumped
+//	m<name>                local: identity, position, counts, chain; never dumped
 //
 // A caller's key whose first byte is 0x00 is reserved for records of the
 // runtime (its progress). It is stored like any other, but never indexed, and
@@ -21,7 +21,7 @@
 // # Promises
 //
 // One goroutine writes: NewBatch, the batch's methods, Prepare, Apply, Load,
-// Due, Flush. Every other method may be called from any goroutine, also while
+// NewBulk and the Bulk's methods, Due, Flush. Every other method may be called from any goroutine, also while
 // the store is being closed: then it reports ErrClosed.
 //
 // No panic leaves this package. Each error has a class by who must act; see
@@ -32,7 +32,8 @@
 // Each is named with the test that holds it.
 //
 //  1. No uncommitted write is in the store. A batch is memory only; the store
-//     changes in Apply and Load, and nowhere else. (TestBatchTouchesNothing)
+//     changes in Apply, Load and Bulk.Finish, and nowhere else.
+//     (TestBatchTouchesNothing)
 //  2. Data, derived index and position move in one Pebble write: all of a
 //     batch is there after a crash, or nothing of it. (TestCrashPrefix)
 //  3. After a crash the store is an exact prefix of what was applied: its
@@ -47,6 +48,11 @@
 //  7. The position never moves backwards. (TestPositionNeverFalls)
 //  8. No timer key is below the remembered lower bound. (TestConformance,
 //     TestTimerBound)
-//  9. What was read from a batch, and what All yields, stays unchanged until
+//  9. A store that was filled in bulk has the bytes that Load would have given
+//     it. After a crash it is empty or has all of them. (TestBulkIsLoad,
+//     TestBulkCrash)
+//  10. The counts of attributes are those that a walk would find.
+//     (TestConformance, TestBulkIsLoad, TestCountsOfAnotherRelease)
+//  11. What was read from a batch, and what All yields, stays unchanged until
 //     Reset. (TestBatchMemory)
 package statestore

@@ -85,6 +85,7 @@ func (b *Batch) derive(key []byte, old, now Entry) error {
 		if slices.Contains(now.Attrs, attr) {
 			continue
 		}
+		b.count(attr, -1)
 		b.scratch = appendAttr(b.scratch[:0], attr, key)
 		if err := b.pb.Delete(b.scratch, nil); err != nil {
 			return err
@@ -94,6 +95,7 @@ func (b *Batch) derive(key []byte, old, now Entry) error {
 		if slices.Contains(old.Attrs, attr) {
 			continue
 		}
+		b.count(attr, 1)
 		b.scratch = appendAttr(b.scratch[:0], attr, key)
 		if err := b.pb.Set(b.scratch, nil, nil); err != nil {
 			return err

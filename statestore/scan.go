@@ -30,8 +30,16 @@ func (s *Store) ScanAttr(attr string, after []byte, fn func(key []byte) bool) er
 	})
 }
 
-// CountAttr counts the keys that have an attribute. It walks over all of them.
+// CountAttr counts the keys that have an attribute. It knows the number unless
+// there are very many attributes (counts.go); then it walks over the keys.
 func (s *Store) CountAttr(attr string) (n int64, err error) {
+	if n, kept := s.counts.get(attr); kept {
+		if err := s.enter(); err != nil {
+			return 0, err
+		}
+		s.leave()
+		return n, nil
+	}
 	err = s.ScanAttr(attr, nil, func([]byte) bool { n++; return true })
 	return n, err
 }

@@ -3,6 +3,7 @@ package statestore
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"strings"
@@ -52,13 +53,17 @@ type Position struct {
 // call what.
 type Store struct {
 	db       *pebble.DB
+	pebble   *pebble.Options // how tables are written
+	fs       vfs.FS
 	dir      string
+	seed     maphash.Seed
 	lock     *pebble.Lock
 	index    Indexer
 	shared   *Shared // when the store owns it
 	log      *slog.Logger
 	onFail   func(error)
 	timers   timerIndex
+	counts   counts
 	loading  *Batch // of Load
 	reader   reader // of the writing goroutine
 	calls    calls
@@ -94,7 +99,7 @@ func Open(o Options) (_ *Store, err error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	s := &Store{dir: o.Dir, index: o.Index, log: o.Logger, onFail: o.OnFailure}
+	s := &Store{dir: o.Dir, index: o.Index, log: o.Logger, onFail: o.OnFailure, seed: maphash.MakeSeed()}
 	s.calls.idle = make(chan struct{})
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -123,6 +128,7 @@ func Open(o Options) (_ *Store, err error) {
 	}()
 	o.FS = &haltFS{FS: o.FS, onHalt: func(err error) { s.fail(classify(err, false)) }}
 
+	s.fs = o.FS
 	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, classify(err, false)
 	}
@@ -134,6 +140,9 @@ func Open(o Options) (_ *Store, err error) {
 	}
 	if err := inspect(o.FS, o.Dir); err != nil {
 		return nil, classify(err, true)
+	}
+	if err := s.removeBulk(); err != nil {
+		return nil, err
 	}
 	if s.db, err = openPebble(s, o); err != nil {
 		return nil, classify(err, true)
@@ -154,6 +163,8 @@ func Open(o Options) (_ *Store, err error) {
 // openPebble never lets a panic of Pebble pass, so that Open can clean up.
 func openPebble(s *Store, o Options) (db *pebble.DB, err error) {
 	p := s.options(o)
+	p.EnsureDefaults()
+	s.pebble = p
 	scheduler := o.Shared.compactions.scheduler()
 	p.Experimental.CompactionScheduler = scheduler
 	defer func() {
@@ -219,7 +230,10 @@ func (s *Store) readPosition() error {
 		}
 	}
 	s.advance(p, applied)
-	return s.checkChain(applied)
+	if err := s.checkChain(applied); err != nil {
+		return err
+	}
+	return s.readCounts(applied)
 }
 
 // Position returns where the store stands; the zero Position when nothing was

@@ -23,7 +23,7 @@ func Wipe(fsys vfs.FS, dir string) error {
 		return fmt.Errorf("%w: no directory", ErrMisuse)
 	}
 	gone := dir + wipeSuffix
-	if err := fsys.RemoveAll(gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := ignoreMissing(fsys.RemoveAll(gone)); err != nil {
 		return wipeError(dir, err)
 	}
 	if _, err := fsys.Stat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -49,6 +49,13 @@ func Wipe(fsys vfs.FS, dir string) error {
 		return wipeError(dir, err)
 	}
 	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func wipeError(dir string, err error) error {
