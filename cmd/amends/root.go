@@ -54,6 +54,8 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait 
 		newActivateCommand(t),
 		newLevelCommand(t),
 		newExampleCommand(t),
+		newBenchCommand(t),
+		newCeilingCommand(t),
 		newVersionCommand(t),
 	)
 	root.AddCommand(newOperationCommands(t)...)
