@@ -15,7 +15,7 @@ ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . |
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench clean
+.PHONY: help build demo test check check-clean race mutants fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench bench-ceiling clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -112,6 +112,9 @@ nightly: ## the long run: ten thousand drawn definitions, race everywhere, fuzzi
 
 bench: ## run the benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+
+bench-ceiling: build ## real Kafka: the engine beside a loop written by hand, under load and almost idle
+	deploy/kafka/with-kafka.sh sh -c 'bin/amends bench --brokers $$KAFKA_SEEDS --ceiling && bin/amends bench --brokers $$KAFKA_SEEDS --ceiling --rate 20 --sagas 600'
 
 clean: kafka-down ## remove what the other targets made
 	rm -rf bin .kafka amends-data .check-before .check-after

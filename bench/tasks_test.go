@@ -1,29 +1,23 @@
-package bench
+package bench_test
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
+	"github.com/amendsio/amends/bench"
 	"github.com/amendsio/amends/internal/kafkatest"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
 )
-
-//go:embed transfer.yaml
-var transfer string
 
 // inFlight is how many sagas the closed loop keeps running.
 const inFlight = 1000
@@ -46,8 +40,11 @@ func BenchmarkIdle(b *testing.B) { benchmarkTasks(b, 12, 1) }
 func benchmarkTasks(b *testing.B, tasks int32, parallel int) {
 	c := kafkatest.New(b)
 	ns := strings.ReplaceAll(c.Namespace()+"-"+fmt.Sprint(tasks), "_", "-")
-	source := strings.NewReplacer("bank", c.Name("bank"), "mail", c.Name("mail")).Replace(transfer)
-	def, err := sagas.ParseDefinition("transfer.yaml", []byte(source))
+	work, err := bench.WorkloadNamed("transfer")
+	if err != nil {
+		b.Fatal(err)
+	}
+	def, err := work.Definition(ns)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -82,29 +79,54 @@ func benchmarkTasks(b *testing.B, tasks int32, parallel int) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	defer answerAtOnce(b, c, protocol.CommandTopic(c.Name("bank")), protocol.CommandTopic(c.Name("mail")))()
-
+	var commands []string
+	for _, p := range def.Participants {
+		commands = append(commands, p.Topic)
+	}
+	participant, err := bench.NewParticipant(c.Opts(), commands)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := participant.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
 	topics, _ := protocol.NewTopics(ns)
-	d := newDriver(b, c, topics)
-	d.run(b, 2*parallel, parallel, "warm") // connections, code paths, caches
+	driver, err := bench.NewDriver(c.Opts(), topics, work)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer driver.Close()
+	patience, stop := context.WithTimeout(ctx, 10*time.Minute)
+	defer stop()
+	drive := func(n int, prefix string) bench.Outcome {
+		out, err := driver.Run(patience, bench.Load{Sagas: n, InFlight: parallel}, prefix)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return out
+	}
+	drive(2*parallel, "warm") // connections, code paths, caches
 	cycles.Store(0)
 	inputs.Store(0)
 	runtime.GC()
 
 	b.ResetTimer()
-	began := time.Now()
-	took := d.run(b, b.N, parallel, "run")
-	seconds := time.Since(began).Seconds()
+	out := drive(b.N, "run")
+	seconds := out.Took.Seconds()
 	b.StopTimer()
 
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
 	b.ReportMetric(float64(b.N)/seconds, "sagas/s")
 	b.ReportMetric(float64(inputs.Load())/float64(max(1, cycles.Load())), "transitions/txn")
 	b.ReportMetric(float64(cycles.Load())/seconds, "txn/s")
-	b.ReportMetric(percentile(took, 50), "p50-ms")
-	b.ReportMetric(percentile(took, 99), "p99-ms")
-	b.ReportMetric(float64(residentBytes())/(1<<20), "rss-MB")
+	b.ReportMetric(ms(bench.Percentile(out.Latency, 50)), "p50-ms")
+	b.ReportMetric(ms(bench.Percentile(out.Latency, 99)), "p99-ms")
+	used, err := bench.UsageOf(os.Getpid())
+	if err != nil {
+		b.Log(err) // there is no /proc here
+	}
+	b.ReportMetric(float64(used.RSS)/(1<<20), "rss-MB")
 	b.ReportMetric(float64(sockets()), "sockets")
 	b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
 	cancel()
@@ -113,93 +135,7 @@ func benchmarkTasks(b *testing.B, tasks int32, parallel int) {
 	}
 }
 
-// driver starts sagas and sees them complete, as a producer and a reader of the lifecycle topic.
-type driver struct {
-	client *kgo.Client
-	topics protocol.Topics
-}
-
-func newDriver(b *testing.B, c *kafkatest.Cluster, topics protocol.Topics) *driver {
-	return &driver{topics: topics, client: c.Client(
-		kgo.ConsumeTopics(topics.Lifecycle),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ProducerLinger(0),
-	)}
-}
-
-// run drives n sagas, at most parallel at a time, and returns the time that each took, sorted.
-func (d *driver) run(b *testing.B, n, parallel int, name string) []time.Duration {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	begun := make(map[string]time.Time, parallel)
-	took := make([]time.Duration, 0, n)
-	started := 0
-	start := func() {
-		if started == n {
-			return
-		}
-		id := fmt.Sprintf("%s-%d", name, started)
-		started++
-		wid := "transfer/" + id
-		value := fmt.Appendf(nil, `{"type":"transfer","id":%q,"input":{"from":"DE-1","to":"DE-2","amount":1500,"note":"%0120d"}}`, id, started)
-		begun[wid] = time.Now()
-		d.client.Produce(ctx, &kgo.Record{Topic: d.topics.Intake, Key: []byte(wid), Value: value}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				b.Errorf("start: %v", err)
-				cancel()
-			}
-		})
-	}
-	for range min(parallel, n) {
-		start()
-	}
-	for len(took) < n {
-		fetches := d.client.PollFetches(ctx)
-		if ctx.Err() != nil {
-			b.Fatalf("%d of %d sagas ended", len(took), n)
-		}
-		now := time.Now()
-		fetches.EachRecord(func(r *kgo.Record) {
-			wid := string(r.Key)
-			at, mine := begun[wid]
-			if !mine || !isKind(r, sagas.KindCompleted) {
-				return
-			}
-			delete(begun, wid)
-			took = append(took, now.Sub(at))
-			start()
-		})
-	}
-	slices.Sort(took)
-	return took
-}
-
-func isKind(r *kgo.Record, kind sagas.Kind) bool {
-	for _, h := range r.Headers {
-		if h.Key == protocol.HeaderKind {
-			return string(h.Value) == string(kind)
-		}
-	}
-	return false
-}
-
-func percentile(sorted []time.Duration, p int) float64 {
-	return float64(sorted[min(len(sorted)-1, len(sorted)*p/100)].Microseconds()) / 1000
-}
-
-// residentBytes is the resident set of this process; 0 where the system does not tell.
-func residentBytes() (n int64) {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
-		return 0
-	}
-	return resident * int64(os.Getpagesize())
-}
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // sockets counts the open connections of this process, the embedded broker's side included.
 func sockets() (n int) {
