@@ -25,3 +25,21 @@ func Decode(r *kgo.Record) (statestore.Mutation, error) {
 	}
 	return statestore.Mutation{Key: r.Key, Value: r.Value}, nil
 }
+
+// Mutations decodes fetched records behind dst, as a store loads them. Markers
+// are passed over. latest is the largest timestamp of a record in milliseconds, at
+// least the one given.
+func Mutations(dst []statestore.Mutation, records []*kgo.Record, latest int64) ([]statestore.Mutation, int64, error) {
+	for _, record := range records {
+		if record.Attrs.IsControl() {
+			continue
+		}
+		m, err := Decode(record)
+		if err != nil {
+			return dst, latest, err
+		}
+		dst = append(dst, m)
+		latest = max(latest, record.Timestamp.UnixMilli())
+	}
+	return dst, latest, nil
+}

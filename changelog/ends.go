@@ -21,12 +21,29 @@ const (
 	earliest = -2
 )
 
+// Isolation levels of ListOffsets and Fetch.
+const (
+	readUncommitted = 0
+	readCommitted   = 1
+)
+
 // Ends lists both ends of a partition. The end is read uncommitted: the last
 // stable offset may lag behind a transaction that was committed already, and a
 // restore that stops there would lose it.
 func Ends(ctx context.Context, cl *kgo.Client, topic string, partition int32) (r Range, err error) {
-	if r.End, err = listOffset(ctx, cl, topic, partition, latest); err == nil {
-		r.Start, err = listOffset(ctx, cl, topic, partition, earliest)
+	return ends(ctx, cl, topic, partition, readUncommitted)
+}
+
+// StableEnds is Ends up to the last stable offset: to where a reader of committed
+// records comes at once, whatever is open behind it. It may lag behind a
+// position of the owner, and is no target for one who takes the task over.
+func StableEnds(ctx context.Context, cl *kgo.Client, topic string, partition int32) (r Range, err error) {
+	return ends(ctx, cl, topic, partition, readCommitted)
+}
+
+func ends(ctx context.Context, cl *kgo.Client, topic string, partition int32, isolation int8) (r Range, err error) {
+	if r.End, err = listOffset(ctx, cl, topic, partition, latest, isolation); err == nil {
+		r.Start, err = listOffset(ctx, cl, topic, partition, earliest, isolation)
 	}
 	if err != nil {
 		return Range{}, fmt.Errorf("list offsets of %s/%d: %w", topic, partition, err)
@@ -34,9 +51,10 @@ func Ends(ctx context.Context, cl *kgo.Client, topic string, partition int32) (r
 	return r, nil
 }
 
-func listOffset(ctx context.Context, cl *kgo.Client, topic string, partition int32, at int64) (offset int64, err error) {
+func listOffset(ctx context.Context, cl *kgo.Client, topic string, partition int32, at int64, isolation int8) (offset int64, err error) {
 	err = retry(ctx, func() error {
-		req := kmsg.NewPtrListOffsetsRequest() // the default isolation is read uncommitted
+		req := kmsg.NewPtrListOffsetsRequest()
+		req.IsolationLevel = isolation
 		t := kmsg.NewListOffsetsRequestTopic()
 		t.Topic = topic
 		p := kmsg.NewListOffsetsRequestTopicPartition()

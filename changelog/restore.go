@@ -251,14 +251,9 @@ func (s *restoring) advance(ctx context.Context, records []*kgo.Record, next int
 	case muts = <-s.free:
 	default:
 	}
-	muts = slices.Grow(muts[:0], len(records))
-	for _, record := range records {
-		m, err := Decode(record)
-		if err != nil {
-			return err
-		}
-		muts = append(muts, m)
-		s.time = max(s.time, record.Timestamp.UnixMilli())
+	var err error
+	if muts, s.time, err = Mutations(slices.Grow(muts[:0], len(records)), records, s.time); err != nil {
+		return err
 	}
 	s.empty, s.short = 0, time.Time{}
 	if len(muts) > 0 {

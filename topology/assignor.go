@@ -35,7 +35,7 @@ func (a *assignor) JoinGroupMetadata(topics []string, current map[string][]int32
 	meta.Generation = generation
 	for topic, partitions := range current {
 		owned := kmsg.NewConsumerMemberMetadataOwnedPartition()
-		owned.Topic, owned.Partitions = topic, partitions
+		owned.Topic, owned.Partitions = topic, a.m.claims(partitions)
 		meta.OwnedPartitions = append(meta.OwnedPartitions, owned)
 	}
 	slices.SortFunc(meta.OwnedPartitions, func(x, y kmsg.ConsumerMemberMetadataOwnedPartition) int {

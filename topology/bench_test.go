@@ -55,7 +55,7 @@ func benchTask(b *testing.B) *task {
 		b.Fatal(err)
 	}
 	w.layout = &layout{tasks: 1, partitions: 1}
-	t := newTask(w, 0, nil)
+	t := newTask(newReplica(w, 0), nil)
 	if t.store, err = statestore.Open(statestore.Options{Dir: t.dir, FS: cfg.FS, Index: w.cfg.Index}); err != nil {
 		b.Fatal(err)
 	}

@@ -180,7 +180,9 @@ func (t *task) commit(ctx context.Context, c *Cycle) (next int64, err error) {
 	c.stats.Outputs, c.stats.Mutations = len(c.outs), len(t.mutations)
 
 	began := t.cfg.Clock()
+	t.works(false) // the client bounds its waits for brokers
 	next, err = t.committer.commit(ctx, t.mutations, c.outs)
+	t.works(true)
 	c.stats.Commit = t.cfg.Clock().Sub(began)
 	clear(t.mutations)
 	return next, err

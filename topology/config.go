@@ -171,6 +171,19 @@ type Timing struct {
 	// Stop is how long a graceful stop may take before tasks are cut off.
 	// Default 20 s.
 	Stop time.Duration
+	// Drain is how long a process that stops waits for others to take its tasks
+	// over, and how long a task that the group gave to another goes on here until
+	// that one has fenced it. Default 10 s; negative for not at all.
+	Drain time.Duration
+	// Stuck is how long one cycle of a task may process before the task is given
+	// away. Default 30 s.
+	Stuck time.Duration
+	// Away is how long a task that was given away as stuck stays away. Default
+	// 5 minutes.
+	Away time.Duration
+	// Standby is the interval at which the changelogs of standbys are asked where
+	// they end. Default 1 s.
+	Standby time.Duration
 	// Stall is how long a task may have records waiting without finishing a
 	// cycle before Live reports it. Default 60 s.
 	Stall time.Duration
@@ -245,6 +258,10 @@ func (c Config) withDefaults() Config {
 	def(&t.Topics, time.Minute)
 	def(&t.Start, 30*time.Second)
 	def(&t.Stop, 20*time.Second)
+	def(&t.Drain, 10*time.Second)
+	def(&t.Stuck, 30*time.Second)
+	def(&t.Away, 5*time.Minute)
+	def(&t.Standby, time.Second)
 	def(&t.Stall, time.Minute)
 	def(&t.Backoff, 250*time.Millisecond)
 	def(&t.BackoffMax, 10*time.Second)
@@ -350,6 +367,10 @@ func (c *Config) validate() error {
 	length("Timing.Topics", t.Topics, math.MinInt64, day)
 	length("Timing.Start", t.Start, time.Millisecond, day)
 	length("Timing.Stop", t.Stop, time.Millisecond, day)
+	length("Timing.Drain", t.Drain, math.MinInt64, day)
+	length("Timing.Stuck", t.Stuck, 100*time.Millisecond, day)
+	length("Timing.Away", t.Away, time.Millisecond, day)
+	length("Timing.Standby", t.Standby, time.Millisecond, day)
 	length("Timing.Stall", t.Stall, time.Second, day)
 	length("Timing.Backoff", t.Backoff, time.Millisecond, t.BackoffMax)
 	length("Timing.BackoffMax", t.BackoffMax, time.Millisecond, day)

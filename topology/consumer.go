@@ -14,9 +14,10 @@ import (
 	"github.com/amendsio/amends/changelog"
 )
 
-// consumer reads the inputs of all tasks of this process with one client, at
+// consumer reads partitions of all tasks of this process with one client, at
 // explicit offsets, and hands what it fetched to the tasks' queues. It belongs
-// to no group and never resets an offset.
+// to no group and never resets an offset. There are two: one reads the inputs of
+// the active tasks, one the changelogs of the standbys.
 //
 // One goroutine polls and makes all changes to what is consumed, between polls.
 // So what a poll returns always belongs to the present assignment: records that
@@ -28,9 +29,11 @@ import (
 // the others are idle would wait for its end; a nudge (a seek to where the
 // partition stands) makes the client send a new one.
 type consumer struct {
-	cfg *Config
-	cl  *kgo.Client
-	log *slog.Logger
+	cfg  *Config
+	what string        // it reads: input or changelog
+	pace time.Duration // a wait after each poll that brought something
+	cl   *kgo.Client
+	log  *slog.Logger
 
 	feeds map[string]map[int32]*feed // of the polling goroutine
 
@@ -49,6 +52,7 @@ type feed struct {
 	partition int32
 	queue     *queue
 	fault     func(error)
+	stable    func(offset int64) // when set, told the last stable offset of each fetch
 
 	next    int64 // offset after the last record that was pushed
 	epoch   int32 // leader epoch of that record, -1 for none
@@ -61,8 +65,9 @@ type feed struct {
 // nothing is nudged. Metadata of a new partition may take a few of them.
 var nudgeAfter = [...]time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 250 * time.Millisecond}
 
-func newConsumer(cfg *Config, base []kgo.Opt) (*consumer, error) {
-	opts := append(base[:len(base):len(base)],
+func newConsumer(cfg *Config, what string, base []kgo.Opt, more ...kgo.Opt) (*consumer, error) {
+	opts := append(base[:len(base):len(base)], more...)
+	opts = append(opts,
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(cfg.Timing.FetchMaxWait),
@@ -74,7 +79,7 @@ func newConsumer(cfg *Config, base []kgo.Opt) (*consumer, error) {
 		return nil, fmt.Errorf("%w: consuming client: %w", ErrFatal, err)
 	}
 	return &consumer{
-		cfg: cfg, cl: cl, log: cfg.Logger,
+		cfg: cfg, what: what, cl: cl, log: cfg.Logger,
 		feeds: make(map[string]map[int32]*feed), done: make(chan struct{}),
 	}, nil
 }
@@ -96,6 +101,9 @@ func (c *consumer) run() {
 		})
 		if fetches.IsClientClosed() {
 			return // by a crash; a poll would return at once for ever
+		}
+		if c.pace > 0 && !fetches.Empty() {
+			time.Sleep(c.pace)
 		}
 	}
 }
@@ -161,6 +169,8 @@ func (c *consumer) dispatch(p *kgo.FetchTopicPartition) {
 	}
 	if p.Err != nil {
 		c.failed(f, p.Err)
+	} else if f.stable != nil {
+		f.stable(p.LastStableOffset)
 	}
 }
 
@@ -171,19 +181,19 @@ func (c *consumer) failed(f *feed, err error) {
 	switch {
 	case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &lost):
 		c.cl.PauseFetchPartitions(map[string][]int32{f.topic: {f.partition}})
-		f.fault(halt("input %s/%d has lost records: the task is at offset %d: %w", f.topic, f.partition, f.next, err))
+		f.fault(halt("%s %s/%d has lost records: the task is at offset %d: %w", c.what, f.topic, f.partition, f.next, err))
 	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
 		c.cl.PauseFetchPartitions(map[string][]int32{f.topic: {f.partition}})
-		f.fault(fmt.Errorf("read input %s/%d: %w", f.topic, f.partition, err))
+		f.fault(fmt.Errorf("read %s %s/%d: %w", c.what, f.topic, f.partition, err))
 	case f.failing:
 	default:
 		f.failing = true
-		c.log.Warn("input cannot be read, trying again", "topic", f.topic, "partition", f.partition, "error", err)
+		c.log.Warn(c.what+" cannot be read, trying again", "topic", f.topic, "partition", f.partition, "error", err)
 	}
 }
 
-// assign starts to feed queue with the given partitions.
-func (c *consumer) assign(at []changelog.InputPosition, q *queue, fault func(error)) {
+// assign starts to feed queue with the given partitions. stable may be nil.
+func (c *consumer) assign(at []changelog.InputPosition, q *queue, fault func(error), stable func(int64)) {
 	at = append([]changelog.InputPosition(nil), at...)
 	c.do(func() {
 		add := make(map[string]map[int32]kgo.Offset)
@@ -192,7 +202,7 @@ func (c *consumer) assign(at []changelog.InputPosition, q *queue, fault func(err
 			if c.feeds[pos.Topic] == nil {
 				c.feeds[pos.Topic] = make(map[int32]*feed)
 			}
-			f := &feed{topic: pos.Topic, partition: pos.Partition, queue: q, fault: fault, next: pos.Next, epoch: -1}
+			f := &feed{topic: pos.Topic, partition: pos.Partition, queue: q, fault: fault, stable: stable, next: pos.Next, epoch: -1}
 			f.nudges, f.nudgeAt = len(nudgeAfter), time.Now().Add(nudgeAfter[0])
 			c.feeds[pos.Topic][pos.Partition] = f
 			if add[pos.Topic] == nil {

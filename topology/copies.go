@@ -147,6 +147,23 @@ func (m *member) drain() {
 	m.rejoin()
 }
 
+// refuse replaces the list of tasks that this process cannot run for now. It no
+// longer claims them, so the next plan gives them to whoever has a warm copy.
+// Nobody else may be there: then they are still given to this process.
+func (m *member) refuse(tasks []int32) {
+	m.mu.Lock()
+	m.mu.refused = slices.Clone(tasks)
+	m.mu.Unlock()
+	m.rejoin()
+}
+
+// claims are the tasks of those given that this process can run.
+func (m *member) claims(tasks []int32) []int32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(tasks), func(task int32) bool { return slices.Contains(m.mu.refused, task) })
+}
+
 // leave ends the membership, so that the tasks move on at once. A static member
 // stays in the group until its session ends, because a restart within it should
 // move nothing; it leaves as well when a drain has moved all its tasks.

@@ -55,7 +55,7 @@ func NewDriver(cfg Config, partitions, tasks int32) (*Driver, error) {
 	w.layout = &layout{tasks: tasks, partitions: partitions}
 	d := &Driver{cfg: w.cfg, w: w, ends: make(map[string][]int64)}
 	for id := range tasks {
-		d.tasks = append(d.tasks, &drivenTask{task: newTask(w, id, nil), logs: make(map[string][]*Record)})
+		d.tasks = append(d.tasks, &drivenTask{task: newTask(newReplica(w, id), nil), logs: make(map[string][]*Record)})
 	}
 	for _, t := range d.tasks {
 		if err := d.start(t); err != nil {

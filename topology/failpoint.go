@@ -8,8 +8,8 @@ package topology
 // (apply: the store is not written yet), its past tense after it (applied).
 const (
 	// Of a takeover.
-	FailTakeover = "takeover" // before the transactional ids are taken
-	FailRestore  = "restore"  // ids are taken, the changelog not read
+	FailTakeover = "takeover" // before anything is done
+	FailRestore  = "restore"  // ids are taken, the rest of the changelog not read
 	FailRestored = "restored" // the store is at the end of the changelog
 
 	// Of a cycle. Decode, load, advance and stage are hit by the Processor,
@@ -27,9 +27,13 @@ const (
 	FailEnded   = "ended"   // EndTxn is acknowledged
 	FailApply   = "apply"   // before the store is written
 	FailApplied = "applied" // after the store is written
+
+	// Of a standby.
+	FailTail   = "tail"   // records of the changelog are fetched; the store is not written
+	FailTailed = "tailed" // after the store is written
 )
 
-// Failpoints lists all names in order.
+// Failpoints lists the names of an active task in order.
 var Failpoints = []string{
 	FailTakeover, FailRestore, FailRestored,
 	FailPoll, FailRoute, FailDecode, FailLoad, FailAdvance, FailStage,

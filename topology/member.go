@@ -40,6 +40,7 @@ type member struct {
 		coming   share // of one that was received and is not in force yet
 		draining bool
 		closed   bool
+		refused  []int32        // tasks that this process does not claim, though they were given to it
 		said     map[int32]bool // the copies that were within the acceptable lag at the last join
 		probe    *time.Timer    // on the leader, while something waits
 		check    *time.Timer    // while tasks are to come here

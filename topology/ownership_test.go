@@ -188,6 +188,8 @@ func TestOwner(t *testing.T) {
 		b := r.start(cb, db)
 		b.ready(2)
 		a.ready(2)
+		// Who gave a task away answers for it until the new owner has fenced him.
+		r.until("both know who has what", func() bool { return len(a.holding()) == 2 && len(b.holding()) == 2 })
 		byAddress := make(map[string]int)
 		for task := range int32(4) {
 			address, self, err := a.Owner(t.Context(), task)

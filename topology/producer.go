@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // partitioner takes Record.Partition as it is when it is zero or above, and
@@ -124,6 +126,35 @@ func (p *producers) envs() (envs [2]commitEnv) {
 		}
 	}
 	return envs
+}
+
+// taken asks the coordinator whether somebody else has taken one of the ids, as
+// the next commit would find out. Only while nothing is under way.
+func (p *producers) taken(ctx context.Context, app string, task int32) (bool, error) {
+	ids := transactionalIDs(app, task)
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = ids[:]
+	resp, err := req.RequestWith(ctx, p[0])
+	if err != nil {
+		return false, err
+	}
+	for _, state := range resp.TransactionStates {
+		if err := kerr.ErrorForCode(state.ErrorCode); err != nil {
+			return false, err
+		}
+		i := slices.Index(req.TransactionalIDs, state.TransactionalID)
+		if i < 0 {
+			continue
+		}
+		id, epoch, err := p[i].ProducerID(ctx)
+		if err != nil {
+			return false, err
+		}
+		if state.ProducerID != id || state.ProducerEpoch > epoch {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // close ends both clients without a word to the broker: what is open stays open

@@ -2,19 +2,13 @@ package topology
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/amendsio/amends/changelog"
-	"github.com/amendsio/amends/statestore"
 )
-
-// storeFormat is the version of what this package writes under a task's
-// directory by itself.
-const storeFormat = 1
 
 // takeover makes this task the owner of its partition and brings its store to
 // the end of the changelog. The order is what makes it safe:
@@ -28,14 +22,25 @@ const storeFormat = 1
 //  3. Restore to that end, read committed.
 //  4. The progress record in the store says where the inputs go on.
 //
+// What comes before 1 makes it short: the store is brought near to the end while
+// the former owner still works, so that only a rest is left to read once nobody
+// does. A store that a standby kept warm has next to nothing to read at all.
+//
 // It is also what a task does after every error: see committer.
 func (t *task) takeover(ctx context.Context) error {
 	if err := t.failpoint(FailTakeover); err != nil {
 		return err
 	}
+	began := time.Now()
 	if err := t.openStore(); err != nil {
 		return err
 	}
+	records, err := t.catchUp(ctx)
+	if err != nil {
+		return err
+	}
+
+	fenced := time.Now()
 	clients, err := newProducers(ctx, t.cfg, t.w.clientOpts(t.w.hard), t.id)
 	if err != nil {
 		return err
@@ -46,105 +51,24 @@ func (t *task) takeover(ctx context.Context) error {
 	if err := t.failpoint(FailRestore); err != nil {
 		return err
 	}
-	if err := t.restore(ctx); err != nil {
+	ids := time.Now()
+	ends, err := changelog.Ends(ctx, t.w.admin, t.cfg.Changelog, t.id)
+	if err != nil {
+		return fmt.Errorf("ends of changelog: %w", err)
+	}
+	rest, err := t.restore(ctx, ends)
+	if err != nil {
 		return err
 	}
 	if err := t.failpoint(FailRestored); err != nil {
 		return err
 	}
-	return t.resume(ctx)
-}
-
-// openStore opens the store, unless it is still open from the last takeover. A
-// store that is of no use is wiped, because the changelog has it all.
-func (t *task) openStore() error {
-	if t.store != nil {
-		return nil
+	if err := t.resume(ctx); err != nil {
+		return err
 	}
-	store, err := t.open()
-	var identity *statestore.IdentityError
-	if errors.Is(err, statestore.ErrCorrupt) || errors.As(err, &identity) && identity.Rebuild() {
-		if err := t.wipe(err.Error()); err != nil {
-			return err
-		}
-		store, err = t.open()
-	}
-	if err != nil {
-		return fmt.Errorf("open store: %w", err)
-	}
-	t.store = store
-	return nil
-}
-
-func (t *task) open() (*statestore.Store, error) {
-	return statestore.Open(statestore.Options{
-		Dir: t.dir, FS: t.cfg.FS, Shared: t.w.shared, Index: t.cfg.Index, Logger: t.log, OnFailure: t.blame,
-		Identity: statestore.Identity{
-			Format: storeFormat, Cluster: t.w.layout.cluster, Topic: t.cfg.Changelog, TopicID: t.w.layout.changelog,
-			Partition: t.id, Partitions: t.tasks,
-		},
-	})
-}
-
-// wipe throws the local copy away.
-func (t *task) wipe(reason string) error {
-	t.closeStore()
-	t.log.Warn("local store is thrown away and rebuilt from the changelog", "reason", reason)
-	t.hooks.wiped(t.id, reason)
-	if err := statestore.Wipe(t.cfg.FS, t.dir); err != nil {
-		return fmt.Errorf("wipe store: %w", err)
-	}
-	return nil
-}
-
-// restore brings the store to the end of the changelog.
-func (t *task) restore(ctx context.Context) error {
-	select {
-	case t.w.restores <- struct{}{}:
-		defer func() { <-t.w.restores }()
-	case <-ctx.Done():
-		return errStopped
-	}
-	ends, err := changelog.Ends(ctx, t.w.admin, t.cfg.Changelog, t.id)
-	if err != nil {
-		return fmt.Errorf("ends of changelog: %w", err)
-	}
-	retention := t.w.layout.deleteRetention
-	if retention == 0 {
-		retention = t.cfg.Timing.DeleteRetention
-	}
-	verdict, reason := changelog.Trust(t.store.Position(), ends, t.cfg.Clock().UnixMilli(), retention.Milliseconds())
-	from := t.store.Position().Next
-	switch verdict {
-	case changelog.TrustTail:
-	case changelog.Rebuild:
-		from = ends.Start
-		if err := t.wipe(reason); err != nil {
-			return err
-		}
-		if err := t.openStore(); err != nil {
-			return err
-		}
-	default:
-		return halt("changelog %s/%d cannot be the one this store was made from: %s", t.cfg.Changelog, t.id, reason)
-	}
-
-	began := time.Now()
-	t.restoring.target.Store(ends.End)
-	r := changelog.Restore{
-		Client: t.w.admin, Topic: t.cfg.Changelog, Partition: t.id,
-		From: from, Target: ends.End, MaxBytes: t.cfg.Limits.RestoreFetchBytes,
-		OnProgress: func(next int64) {
-			t.restoring.next.Store(next)
-			t.hooks.restore(t.id, next, ends.End)
-		},
-	}
-	records, err := r.Into(ctx, t.store)
-	if err != nil {
-		return fmt.Errorf("restore %s/%d: %w", t.cfg.Changelog, t.id, err)
-	}
-	t.hooks.restored(t.id, records, time.Since(began))
-	t.log.Info("restored", "records", records, "position", t.store.Position().Next, "took", time.Since(began))
+	t.hooks.restored(t.id, records+rest, time.Since(began))
+	t.log.Info("taken over", "position", t.store.Position().Next, "before", records, "after", rest,
+		"warming", fenced.Sub(began), "fencing", ids.Sub(fenced), "reading", time.Since(ids))
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,31 +66,29 @@ var legal = map[TaskState][]TaskState{
 // its store, its two transactional ids. One goroutine, run, does everything that
 // changes it.
 type task struct {
-	w     *Worker
-	cfg   *Config
-	log   *slog.Logger
-	hooks *hooks
+	*replica
+	partitions int32
 
-	id, tasks, partitions int32
-	dir                   string
-
-	former *task
+	former holder
 	queue  *queue
 	woken  atomic.Bool
 
-	// stop is closed to end the task; why says how: finish the batch, or drop
-	// it because the task is no longer ours.
+	// stop is closed to end the task; the flags say how. A revoked one drops its
+	// batch; one that moves goes on until its next owner has fenced it; one that is
+	// kept leaves the store open for the next holder in this process.
 	stop     chan struct{}
 	stopOnce sync.Once
 	revoked  atomic.Bool
-	done     chan struct{} // closed when run has returned
+	moving   atomic.Bool
+	kept     atomic.Bool
+	done     chan struct{} // closed when run has returned, or the task was given away as stuck
+	doneOnce sync.Once
 	quiet    chan struct{} // closed when no more commits will come
 
 	// Of the goroutine of run.
 	processor Processor
 	producers *producers
 	committer *committer
-	store     *statestore.Store
 	current   *Cycle
 	batching  batching
 	positions positions
@@ -104,33 +101,30 @@ type task struct {
 	encoded   []byte
 
 	// For other goroutines.
-	serving    atomic.Pointer[statestore.Store] // while running
-	fault      atomic.Pointer[error]            // an order to halt, from the consumer or the topic watch
-	progressAt atomic.Int64                     // unix ms of the last cycle or wait
-	restoring  struct{ next, target atomic.Int64 }
-	mu         struct {
+	serving   atomic.Pointer[statestore.Store] // while running
+	fault     atomic.Pointer[error]            // an order to halt, from the consumer or the topic watch
+	busySince atomic.Int64                     // unix ms; 0 while not in a cycle, or waiting for Kafka
+	mu        struct {
 		sync.Mutex
 		state  TaskState
 		since  time.Time
 		reason string
+		struck bool                      // given away: only closed can follow
 		at     []changelog.InputPosition // after the last commit
 		next   int64                     // changelog position after the last commit
 	}
 }
 
-// newTask makes a task that waits for its former self, if there is one: both
-// use one directory.
-func newTask(w *Worker, id int32, former *task) *task {
+// newTask makes a task that waits for the former holder of its replica, if there
+// is one.
+func newTask(r *replica, former holder) *task {
 	t := &task{
-		former: former,
-		w:      w, cfg: &w.cfg, log: w.log.With("task", id), hooks: &w.hooks,
-		id: id, tasks: w.layout.tasks, partitions: w.layout.partitions,
-		dir:  w.cfg.FS.PathJoin(w.cfg.DataDir, fmt.Sprintf("task-%d", id)),
+		replica: r, former: former, partitions: r.w.layout.partitions,
 		stop: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),
 	}
 	t.batching.limits = &t.cfg.Limits
 	t.queue = newQueue(&t.cfg.Limits,
-		func() { w.consumer.resume(t.queue) },
+		func() { t.w.consumer.resume(t.queue) },
 		func(paused bool) { t.hooks.paused(t.id, paused) })
 	t.mu.state, t.mu.since = TaskCreated, t.cfg.Clock()
 	return t
@@ -144,6 +138,53 @@ func (t *task) end(revoked bool) {
 	}
 	t.stopOnce.Do(func() { close(t.stop) })
 	t.queue.wake()
+}
+
+// move lets the task go on until its next owner has fenced it, or until limit is
+// over: nobody else can do its work before. It takes nothing over any more. One
+// that does not run ends at once.
+func (t *task) move(limit time.Duration) {
+	t.moving.Store(true)
+	if limit <= 0 {
+		t.end(true)
+		return
+	}
+	// The task looks at moving after it has left the state running.
+	if t.state() != TaskRunning {
+		t.end(true)
+		return
+	}
+	time.AfterFunc(limit, func() { t.end(true) })
+	t.queue.wake()
+}
+
+// gone is closed when the task no longer touches its replica.
+func (t *task) gone() <-chan struct{} { return t.done }
+
+func (t *task) leave() { t.doneOnce.Do(func() { close(t.done) }) }
+
+// works says that a cycle processes now, or that it waits or is over.
+func (t *task) works(now bool) {
+	if now {
+		t.busySince.Store(time.Now().UnixMilli())
+	} else {
+		t.busySince.Store(0)
+	}
+}
+
+// busy is how long the present cycle has processed without waiting for Kafka.
+func (t *task) busy() time.Duration {
+	since := t.busySince.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.UnixMilli(since))
+}
+
+func (t *task) state() TaskState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.state
 }
 
 // stopping reports whether end was called.
@@ -160,21 +201,25 @@ func (t *task) stopping() bool {
 // for a graceful stop keeps the store open until the group was left: closing it
 // takes longer, and the next owner does not need it.
 func (t *task) run() {
-	defer close(t.done)
+	defer t.leave()
 	if t.former != nil {
-		<-t.former.done
+		<-t.former.gone()
 		t.former = nil
 	}
+	t.take(t.blame)
 	backoff := newBackoff(&t.cfg.Timing)
 	for {
 		t.set(TaskRestoring, "")
+		if t.moving.Load() {
+			break
+		}
 		began := time.Now()
 		err := t.live()
 		t.release(err)
 		if time.Since(began) > t.cfg.Timing.BackoffMax {
 			backoff.reset()
 		}
-		if t.stopping() {
+		if t.stopping() || t.moving.Load() {
 			if kind := classify(err); kind != classStopped {
 				t.log.Info("task dropped its batch while it was ending", "error", err)
 				t.hooks.aborted(t.id, kind.String(), err)
@@ -186,13 +231,15 @@ func (t *task) run() {
 		}
 	}
 	close(t.quiet)
-	if !t.revoked.Load() {
+	if !t.revoked.Load() && !t.moving.Load() {
 		select {
 		case <-t.w.left:
 		case <-t.w.hard.Done():
 		}
 	}
-	t.closeStore()
+	if !t.kept.Load() {
+		t.closeStore()
+	}
 	t.set(TaskClosed, "")
 }
 
@@ -211,7 +258,7 @@ func (t *task) live() error {
 	t.publish(t.store.Position().Next)
 	t.serving.Store(t.store)
 	t.set(TaskRunning, "")
-	t.w.consumer.assign(t.positions.list(), t.queue, t.blame)
+	t.w.consumer.assign(t.positions.list(), t.queue, t.blame, nil)
 	err := t.loop(ctx)
 	t.w.consumer.unassign(t.queue)
 	return err
@@ -240,11 +287,12 @@ func (t *task) loop(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		t.progressAt.Store(time.Now().UnixMilli())
 		if err := t.interrupted(); err != nil {
 			return err
 		}
+		t.works(true)
 		worked, err := t.cycle(ctx)
+		t.works(false)
 		if record := (*recordError)(nil); errors.As(err, &record) {
 			if halted := t.batching.refused(t.current, record); halted != nil {
 				err = halted
@@ -265,13 +313,35 @@ func (t *task) loop(ctx context.Context) error {
 		}
 		// The next timer ends the wait. It is looked up again at least once a
 		// minute, because the clock may be set while we sleep.
-		timer.Reset(t.untilDue())
+		wait := t.untilDue()
+		if t.moving.Load() {
+			if err := t.taken(ctx); err != nil {
+				return err
+			}
+			wait = min(wait, movingLook)
+		}
+		timer.Reset(wait)
 		select {
 		case <-t.queue.ready:
 		case <-timer.C:
 		case <-t.stop:
 		}
 	}
+}
+
+// movingLook is how often an idle task that moves asks whether its next owner
+// has taken it. A busy one learns it from its next commit.
+const movingLook = 50 * time.Millisecond
+
+// taken is ErrFenced when somebody has. A coordinator that does not answer says
+// nothing.
+func (t *task) taken(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timing.Transaction)
+	defer cancel()
+	if taken, err := t.producers.taken(ctx, t.cfg.App, t.id); err == nil && taken {
+		return fmt.Errorf("%w: its transactional ids were taken while it had nothing to do", ErrFenced)
+	}
+	return nil
 }
 
 // lookAgain bounds the sleep before a timer.
@@ -453,7 +523,7 @@ func (t *task) pause(d time.Duration) bool {
 func (t *task) set(to TaskState, reason string) {
 	t.mu.Lock()
 	from := t.mu.state
-	if from == to && t.mu.reason == reason {
+	if from == to && t.mu.reason == reason || t.mu.struck && to != TaskClosed {
 		t.mu.Unlock()
 		return
 	}
@@ -473,16 +543,18 @@ func (t *task) set(to TaskState, reason string) {
 	}
 }
 
-// closeStore closes the store, if it is open.
-func (t *task) closeStore() {
-	t.serving.Store(nil)
-	if t.store == nil {
-		return
+// strike halts a running task from outside, for good. It is false when the task
+// does not run any more.
+func (t *task) strike(reason string) bool {
+	t.mu.Lock()
+	if t.mu.state != TaskRunning || t.mu.struck {
+		t.mu.Unlock()
+		return false
 	}
-	if err := t.store.Close(); err != nil {
-		t.log.Warn("store was not closed cleanly", "error", err)
-	}
-	t.store = nil
+	t.mu.state, t.mu.since, t.mu.reason, t.mu.struck = TaskHalted, t.cfg.Clock(), reason, true
+	t.mu.Unlock()
+	t.hooks.taskState(t.id, TaskRunning, TaskHalted, reason)
+	return true
 }
 
 func (t *task) newCommitter(envs [2]commitEnv) *committer {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/amendsio/amends/changelog"
 	"github.com/amendsio/amends/statestore"
+	"github.com/amendsio/amends/topology/balance"
 )
 
 // Worker is one process's share of the work: a member of the group, one
@@ -33,7 +34,8 @@ type Worker struct {
 	ready    chan struct{}
 	admin    *kgo.Client
 	shared   *statestore.Shared
-	consumer *consumer
+	consumer *consumer // of inputs, for the active tasks
+	tails    *consumer // of changelogs, for the standbys
 	member   *member
 	owners   *owners
 	restores chan struct{} // one token per restore under way
@@ -42,12 +44,20 @@ type Worker struct {
 
 	mu struct {
 		sync.Mutex
+		replicas map[int32]*replica
 		tasks    map[int32]*task
-		former   map[int32]*task // taken away and perhaps not closed yet
+		standbys map[int32]*standby
+		former   map[int32]holder    // the last holder of a replica; perhaps not gone yet
+		away     map[int32]time.Time // tasks that were stuck here: not before that time
+		draining bool
 		stopping bool
 		fatal    error
 	}
-	failed chan struct{} // closed with the first fatal error
+	tailing   sync.Once     // the first standby begins watchTails
+	settled   chan struct{} // has a token when a holder has gone
+	restless  chan struct{} // has a token when reconcile has something to do, whatever the group says
+	watchedAt atomic.Int64  // unix ms, by the watchdog
+	failed    chan struct{} // closed with the first fatal error
 }
 
 // New checks the configuration. It talks to no broker.
@@ -59,11 +69,13 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		cfg: cfg, log: cfg.Logger, hooks: hooks{cfg.Hooks},
 		ready: make(chan struct{}), left: make(chan struct{}), failed: make(chan struct{}),
-		restores: make(chan struct{}, cfg.Limits.Restores),
+		restores: make(chan struct{}, cfg.Limits.Restores), settled: make(chan struct{}, 1), restless: make(chan struct{}, 1),
 	}
 	w.hard, w.kill = context.WithCancel(context.Background())
 	w.owners = newOwners(w)
-	w.mu.tasks, w.mu.former = make(map[int32]*task), make(map[int32]*task)
+	w.mu.replicas, w.mu.former = make(map[int32]*replica), make(map[int32]holder)
+	w.mu.away = make(map[int32]time.Time)
+	w.mu.tasks, w.mu.standbys = make(map[int32]*task), make(map[int32]*standby)
 	return w, nil
 }
 
@@ -87,6 +99,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	watch, unwatch := context.WithCancel(w.hard)
 	watching.Go(func() { w.watchTopics(watch) })
 	watching.Go(func() { w.publishOffsets(watch) })
+	watching.Go(func() { w.watchTasks(watch) })
 
 	for done := false; !done; {
 		select {
@@ -96,8 +109,11 @@ func (w *Worker) Run(ctx context.Context) error {
 			done = true
 		case <-w.member.changed:
 			w.reconcile()
+		case <-w.restless:
+			w.reconcile()
 		}
 	}
+	w.drain()
 	unwatch()
 	w.stop()
 	watching.Wait()
@@ -129,11 +145,18 @@ func (w *Worker) start(ctx context.Context) error {
 	}
 	w.layout = layout
 	w.shared = statestore.NewShared(w.cfg.CacheBytes, storeFiles)
-	if w.consumer, err = newConsumer(&w.cfg, w.clientOpts(w.hard)); err != nil {
+	if w.consumer, err = newConsumer(&w.cfg, "input", w.clientOpts(w.hard)); err != nil {
 		return err
 	}
 	go w.consumer.run()
-	if w.member, err = newMember(&w.cfg, w.clientOpts(w.hard), nil); err != nil {
+	// Markers are kept: they are the last that a changelog has, and the position
+	// must come behind them.
+	if w.tails, err = newConsumer(&w.cfg, "changelog", w.clientOpts(w.hard), kgo.KeepControlRecords()); err != nil {
+		return err
+	}
+	w.tails.pace = tailPace
+	go w.tails.run()
+	if w.member, err = newMember(&w.cfg, w.clientOpts(w.hard), w.held); err != nil {
 		return err
 	}
 	close(w.ready)
@@ -146,8 +169,10 @@ const storeFiles = 1000
 
 // release closes what start has opened.
 func (w *Worker) release() {
-	if w.consumer != nil {
-		w.consumer.close()
+	for _, c := range []*consumer{w.consumer, w.tails} {
+		if c != nil {
+			c.close()
+		}
 	}
 	if w.shared != nil {
 		w.shared.Close()
@@ -157,29 +182,83 @@ func (w *Worker) release() {
 	}
 }
 
-// reconcile starts the tasks that were assigned and ends those that are gone.
+// reconcile makes the holders of replicas what the group wants them to be. A
+// replica goes from one to the next as it is; see replica.
 func (w *Worker) reconcile() {
-	owned, assigned, revoked := w.member.owned()
+	active, assigned, revoked := w.member.owned()
+	standing := w.member.standbys()
 	w.hooks.rebalance(assigned, revoked)
 	w.owners.forget()
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	away := func(id int32) bool { _, ok := w.mu.away[id]; return ok }
+	active, standing = slices.DeleteFunc(active, away), slices.DeleteFunc(standing, away)
 	for id, t := range w.mu.tasks {
-		if !slices.Contains(owned, id) || slices.Contains(revoked, id) {
-			t.end(true)
+		if !slices.Contains(active, id) {
+			t.kept.Store(slices.Contains(standing, id))
+			t.move(w.cfg.Timing.Drain)
 			w.mu.former[id] = t
 			delete(w.mu.tasks, id)
 		}
 	}
-	for _, id := range owned {
-		if w.mu.tasks[id] == nil {
-			t := newTask(w, id, w.mu.former[id])
-			delete(w.mu.former, id)
-			w.mu.tasks[id] = t
-			w.lives.Go(t.run)
+	for id, s := range w.mu.standbys {
+		if soon := slices.Contains(active, id); soon || !slices.Contains(standing, id) {
+			s.end(soon)
+			w.mu.former[id] = s
+			delete(w.mu.standbys, id)
 		}
 	}
+	for _, id := range active {
+		if w.mu.tasks[id] == nil {
+			if t, ok := w.mu.former[id].(*task); ok {
+				t.kept.Store(true) // it came back before anybody else had it
+				t.end(true)
+			}
+			t := newTask(w.replicaLocked(id), w.mu.former[id])
+			delete(w.mu.former, id)
+			w.mu.tasks[id] = t
+			w.live(t, t.run)
+		}
+	}
+	for _, id := range standing {
+		if w.mu.standbys[id] == nil && w.mu.tasks[id] == nil {
+			s := newStandby(w.replicaLocked(id), w.mu.former[id])
+			delete(w.mu.former, id)
+			w.mu.standbys[id] = s
+			w.live(s, s.run)
+			w.tailing.Do(func() { w.lives.Go(w.watchTails) })
+		}
+	}
+}
+
+// again has reconcile run once more.
+func (w *Worker) again() {
+	select {
+	case w.restless <- struct{}{}:
+	default:
+	}
+}
+
+func (w *Worker) replicaLocked(id int32) *replica {
+	r := w.mu.replicas[id]
+	if r == nil {
+		r = newReplica(w, id)
+		w.mu.replicas[id] = r
+	}
+	return r
+}
+
+// live runs a holder and says so when it has gone.
+func (w *Worker) live(h holder, run func()) {
+	w.lives.Go(func() {
+		<-h.gone()
+		select {
+		case w.settled <- struct{}{}:
+		default:
+		}
+	})
+	go run()
 }
 
 // stop ends all tasks, leaves the group and waits for the stores to be closed.
@@ -188,19 +267,34 @@ func (w *Worker) stop() {
 	defer cut.Stop()
 	w.mu.Lock()
 	w.mu.stopping = true
-	tasks := make([]*task, 0, len(w.mu.tasks))
+	var tasks []*task
 	for _, t := range w.mu.tasks {
 		tasks = append(tasks, t)
+	}
+	for _, h := range w.mu.former {
+		if t, ok := h.(*task); ok {
+			tasks = append(tasks, t)
+		}
+	}
+	standbys := make([]*standby, 0, len(w.mu.standbys))
+	for _, s := range w.mu.standbys {
+		standbys = append(standbys, s)
 	}
 	w.mu.Unlock()
 	for _, t := range tasks {
 		t.end(false)
 	}
 	for _, t := range tasks {
-		<-t.quiet
+		select {
+		case <-t.quiet:
+		case <-t.gone(): // given away as stuck
+		}
 	}
 	w.member.leave()
 	close(w.left)
+	for _, s := range standbys {
+		s.end(false)
+	}
 	w.lives.Wait()
 	w.log.Info("worker stopped")
 }
@@ -282,6 +376,18 @@ func (w *Worker) publishOffsets(ctx context.Context) {
 	}
 }
 
+// standing lists the standbys of this process.
+func (w *Worker) standing() []*standby {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := make([]*standby, 0, len(w.mu.standbys))
+	for _, s := range w.mu.standbys {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *standby) int { return int(a.id - b.id) })
+	return list
+}
+
 // running lists the tasks of this process.
 func (w *Worker) running() []*task {
 	w.mu.Lock()
@@ -294,11 +400,45 @@ func (w *Worker) running() []*task {
 	return list
 }
 
-// find gives one task of this process, or nil.
+// find gives one task of this process, or nil. One that was given to another
+// process is still found: it works until that one has fenced it.
 func (w *Worker) find(task int32) *task {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.mu.tasks[task]
+	t := w.mu.tasks[task]
+	if t == nil {
+		t = w.movingLocked(task)
+	}
+	return t
+}
+
+func (w *Worker) movingLocked(id int32) *task {
+	if t, ok := w.mu.former[id].(*task); ok && t.serving.Load() != nil {
+		return t
+	}
+	return nil
+}
+
+// Standbys describes the standbys of this process, by number of the task.
+func (w *Worker) Standbys() []StandbyInfo {
+	var list []StandbyInfo
+	for _, s := range w.standing() {
+		list = append(list, s.info())
+	}
+	return list
+}
+
+// StaleView gives access to the store of a standby in this process, and says how
+// far it may be behind. A part of a commit may be in view before the rest of it.
+func (w *Worker) StaleView(task int32) (View, Lag, bool) {
+	w.mu.Lock()
+	s := w.mu.standbys[task]
+	w.mu.Unlock()
+	if s == nil {
+		return View{}, Lag{}, false
+	}
+	lag, store := s.lag(), s.serving.Load()
+	return View{task: task, store: store}, lag, store != nil
 }
 
 // Tasks describes the tasks of this process, by number.
@@ -320,18 +460,16 @@ func (t *task) info() TaskInfo {
 	}
 }
 
-// Ready is nil when this process is a member of the group and all its tasks
-// run. Otherwise the error says what is missing.
+// Ready is nil when this process is a member of the group, all its tasks run
+// and its standbys are within Limits.Lag. Otherwise the error says what is
+// missing.
 func (w *Worker) Ready() error {
 	select {
 	case <-w.ready:
 	default:
 		return errors.New("not connected yet")
 	}
-	w.mu.Lock()
-	stopping := w.mu.stopping
-	w.mu.Unlock()
-	if stopping {
+	if w.Draining() {
 		return errors.New("stopping")
 	}
 	if !w.member.joined() {
@@ -346,23 +484,26 @@ func (w *Worker) Ready() error {
 			return fmt.Errorf("task %d is %v: %s", id, info.State, info.Reason)
 		}
 	}
-	return nil
-}
-
-// Live is nil while no task is stuck: one that has records waiting and has not
-// finished a cycle for Timing.Stall. Waiting for a broker is not being stuck; a
-// restart would not help.
-func (w *Worker) Live() error {
-	for _, t := range w.running() {
-		info := t.info()
-		if info.State != TaskRunning || info.Queued == 0 {
-			continue
+	for _, id := range w.member.standbys() {
+		w.mu.Lock()
+		s := w.mu.standbys[id]
+		w.mu.Unlock()
+		if s == nil {
+			return fmt.Errorf("standby of task %d is not started yet", id)
 		}
-		if idle := time.Since(time.UnixMilli(t.progressAt.Load())); idle > w.cfg.Timing.Stall {
-			return fmt.Errorf("task %d has %d records waiting and has done nothing for %v", info.Task, info.Queued, idle)
+		if err := s.warm(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// Draining reports whether this process is stopping: it gives its tasks away and
+// takes no new ones.
+func (w *Worker) Draining() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.draining || w.mu.stopping
 }
 
 // Partition is the input partition of a key, or -1 before the worker knows how
@@ -403,7 +544,7 @@ func (w *Worker) Owner(ctx context.Context, task int32) (address string, self bo
 	default:
 		return "", false, errors.New("not connected yet")
 	}
-	if w.find(task) != nil && w.member.owns(task) {
+	if t := w.find(task); t != nil && (w.member.owns(task) || t.serving.Load() != nil) {
 		return w.cfg.Advertise, true, nil
 	}
 	address, err = w.owners.find(ctx, task)
@@ -429,4 +570,24 @@ func (w *Worker) Wake(task int32) {
 		t.woken.Store(true)
 		t.queue.wake()
 	}
+}
+
+// held tells the group what this process has: the stores of its tasks, which
+// lack nothing, and those of its standbys.
+func (w *Worker) held() []balance.Held {
+	var list []balance.Held
+	for _, t := range w.running() {
+		if t.serving.Load() == nil {
+			continue
+		}
+		t.mu.Lock()
+		list = append(list, balance.Held{Task: t.id, Position: t.mu.next, End: t.mu.next})
+		t.mu.Unlock()
+	}
+	for _, s := range w.standing() {
+		if s.serving.Load() != nil {
+			list = append(list, s.held())
+		}
+	}
+	return list
 }
