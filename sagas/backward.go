@@ -5,6 +5,7 @@ import "strconv"
 // compensate turns the saga round (rows 8, 9 and 12) and starts the drain (row p): no new do, no
 // retries; what is in flight may answer for a while.
 func (m *machine) compensate(cause Cause) {
+	m.needWhole()
 	inst := m.inst
 	m.transitions++
 	inst.Phase = Compensating
@@ -99,6 +100,7 @@ func (s *StepState) unpayable() bool {
 
 // openDebts counts the steps that still keep the saga from being compensated.
 func (m *machine) openDebts() int {
+	m.needWhole()
 	n := 0
 	for i := range m.inst.Steps {
 		if m.inDebt(i) {

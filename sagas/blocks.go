@@ -241,6 +241,11 @@ func (m *machine) openFrames(i int, frames ...Frame) bool {
 func (m *machine) room(i int, frames ...Frame) bool {
 	inst := m.inst
 	steps, bytes := m.growth(i, frames)
+	steps += inst.shelf.stepsToCome(m.p)
+	there, known := len(inst.Steps), len(inst.Frames)
+	if inst.shelf != nil {
+		there, known = there+inst.shelf.hidden.steps, known+inst.shelf.hidden.frames
+	}
 	for k := range inst.Frames {
 		if f := &inst.Frames[k]; f.State == FrameWaiting {
 			lo, n := m.p.bodyRange(f)
@@ -248,11 +253,11 @@ func (m *machine) room(i int, frames ...Frame) bool {
 		}
 	}
 	switch {
-	case len(inst.Steps)+steps > MaxPaths:
-		m.hold(i, ReasonTooLarge, strconv.Itoa(len(inst.Steps)+steps)+" steps, at most "+strconv.Itoa(MaxPaths)+" are allowed")
+	case there+steps > MaxPaths:
+		m.hold(i, ReasonTooLarge, strconv.Itoa(there+steps)+" steps, at most "+strconv.Itoa(MaxPaths)+" are allowed")
 		return false
-	case len(inst.Frames)+len(frames) > MaxFrames:
-		m.hold(i, ReasonTooLarge, strconv.Itoa(len(inst.Frames)+len(frames))+" frames, at most "+strconv.Itoa(MaxFrames)+" are allowed")
+	case known+len(frames) > MaxFrames:
+		m.hold(i, ReasonTooLarge, strconv.Itoa(known+len(frames))+" frames, at most "+strconv.Itoa(MaxFrames)+" are allowed")
 		return false
 	}
 	return m.roomFor(i, bytes)
@@ -357,6 +362,7 @@ func (m *machine) ending() bool { return m.inst.FinishedAs != "" }
 // stopWaits abandons everything that waits for something else than a participant, because the saga ends
 // early. A child that was told to stop still counts as in flight.
 func (m *machine) stopWaits() {
+	m.needWhole()
 	for i := range m.inst.Steps {
 		if m.inst.Steps[i].State == StepOpen && m.inFlight(i) && !m.turned(i) {
 			m.abandonLeaf(i)
@@ -367,6 +373,7 @@ func (m *machine) stopWaits() {
 // working says whether anything that was sent is not resolved yet, in the parts that go forward: it is in
 // flight, or its unknown outcome waits for a person.
 func (m *machine) working() bool {
+	m.needWhole()
 	for i := range m.inst.Steps {
 		s := &m.inst.Steps[i]
 		if (m.inFlight(i) || (s.Round > 0 || s.Child != "") && !m.resolved(i)) && !m.turned(i) {

@@ -52,7 +52,7 @@ func TestCodecRefuses(t *testing.T) {
 		return inst.Append(nil)
 	}
 	newer := good()
-	newer[0] = formatV2 + 1
+	newer[0] = formatPaged + 1
 	for _, f := range []func([]byte) error{
 		func(b []byte) error { _, err := DecodeInstance(b); return err },
 		func(b []byte) error { _, err := Summarise(b); return err },

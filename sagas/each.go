@@ -99,7 +99,8 @@ func orCount(n uint32, def int) int {
 // among those in work.
 func (m *machine) each(i int) {
 	t, d := m.shape(), m.plan(i).Each
-	busy, failed, count, settled := 0, 0, 0, 0
+	away := m.shelved(i)
+	busy, failed, count, settled := away.open, away.failed, away.count, away.settled
 	var next []int32
 	room := orCount(d.AtOnce, DefaultAtOnce)
 	for k := t.steps[i].first; k != 0; k = t.frames[k].next {
@@ -127,7 +128,7 @@ func (m *machine) each(i int) {
 			failed++
 			settled++
 		case FrameWaiting:
-			if len(next) < room {
+			if len(next) < room && (away.waiting == 0 || f.ID < away.waiting) {
 				next = append(next, k)
 			}
 		}
@@ -138,7 +139,10 @@ func (m *machine) each(i int) {
 	case settled == count:
 		out := appendCount(appendCount(nil, "count", count), "failed", failed)
 		m.finishNode(i, out, KV{"failed", strconv.Itoa(failed)}, KV{"items", strconv.Itoa(count)})
-	case busy < room && len(next) > 0 && !m.held && !m.ending() && !m.inst.Steps[i].Stuck:
+	case busy < room && (len(next) > 0 || away.waiting != 0) && !m.held && !m.ending() && !m.inst.Steps[i].Stuck:
+		if away.waiting != 0 && len(next) < room-busy {
+			panic(need{page: away.page})
+		}
 		next = next[:min(len(next), room-busy)]
 		frames := m.inst.Frames[next[0]-1 : next[len(next)-1]] // they were created together
 		if _, bytes := m.growth(i, frames); !m.roomFor(i, bytes) {

@@ -2,6 +2,7 @@ package sagas
 
 // complete is row 14.
 func (m *machine) complete() {
+	m.needWhole()
 	inst := m.inst
 	if i := m.continuing(); i >= 0 {
 		m.nextRun(i)
@@ -80,6 +81,7 @@ func (m *machine) compensated() {
 // end enters a terminal phase and begins the retention. Attention that was open becomes history: it
 // is in the lifecycle.
 func (m *machine) end(phase Phase) {
+	m.needWhole()
 	inst := m.inst
 	m.transitions++
 	inst.Phase = phase

@@ -65,6 +65,8 @@ type Instance struct {
 	Latest      []NamedValue     // newest signal of each name, sorted by name
 	SeenSignals []uint64         // hashes of the newest signal IDs, oldest first
 	AdminIDs    []string         // newest operator requests, oldest first
+
+	shelf *shelf // what of it was not read; nil = nothing: the instance is whole
 }
 
 // Parent names the step that started a child instance.
@@ -415,13 +417,19 @@ func (i *Instance) NeedsAttention() bool { return len(i.Attention) > 0 }
 // keeps one timer per instance, and this is it.
 func (i *Instance) NextDue() Time {
 	due := earlier(earlier(i.Deadline, i.Expires), i.signalsDue())
+	due = earlier(due, i.shelf.due())
 	for k := range i.Steps {
-		if t := &i.Steps[k].Timer; !i.still(t) {
-			due = earlier(due, t.Due)
-		}
-		due = earlier(due, i.Steps[k].Alert)
+		due = earlier(due, i.stepDue(&i.Steps[k]))
 	}
 	return due
+}
+
+// stepDue is when a timer of the step fires; 0 = none is armed.
+func (i *Instance) stepDue(s *StepState) Time {
+	if i.still(&s.Timer) {
+		return s.Alert
+	}
+	return earlier(s.Timer.Due, s.Alert)
 }
 
 func earlier(a, b Time) Time {

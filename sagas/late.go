@@ -54,6 +54,7 @@ func (m *machine) answerFor(i int) {
 
 // committed says whether a pivot took effect, or may have: then nothing before it is undone.
 func (m *machine) committed() bool {
+	m.needWhole()
 	for i := range m.inst.Steps {
 		if s := &m.inst.Steps[i]; s.Kind == Pivot && s.unpayable() {
 			return true

@@ -24,6 +24,7 @@ func (m *machine) takeLease(i int) {
 // lapsed is the first step whose lease ends before an attempt of the pivot i that is sent now has to be
 // answered, -1 = none.
 func (m *machine) lapsed(i int) int {
+	m.needWhole()
 	due := after(m.now, orDefault(m.plan(i).Attempt, DefaultAttempt))
 	for k := range m.inst.Steps {
 		s := &m.inst.Steps[k]

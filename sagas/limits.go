@@ -106,14 +106,35 @@ func (i *Instance) weight() int {
 		n += i.weightV2()
 	}
 	for k := range i.Steps {
-		s := &i.Steps[k]
-		n += 160 + len(s.Path) + len(s.Code) + len(s.Message) + len(s.Payload) + len(s.Question) + len(s.Output) +
-			len(s.Record.Participant) + len(s.Record.Command) + len(s.Record.Topic)
-		if !sameBytes(s.Payload, s.Record.Payload) {
-			n += len(s.Record.Payload)
-		}
+		n += i.Steps[k].weight(sameBytes)
+	}
+	if i.shelf != nil {
+		n += i.shelf.hidden.weight + i.shelf.inputBytes
 	}
 	return n
+}
+
+// weight is the share of a step that format 1 has. same says whether two payloads are kept once.
+func (s *StepState) weight(same func(a, b []byte) bool) int {
+	n := 160 + len(s.Path) + len(s.Code) + len(s.Message) + len(s.Payload) + len(s.Question) + len(s.Output) +
+		len(s.Record.Participant) + len(s.Record.Command) + len(s.Record.Topic)
+	if !same(s.Payload, s.Record.Payload) {
+		n += len(s.Record.Payload)
+	}
+	return n
+}
+
+// weightV2 is the share of a step that format 1 does not have.
+func (s *StepState) weightV2() int {
+	n := 32 + len(s.Child)
+	for _, v := range s.Votes {
+		n += 16 + len(v.Actor) + len(v.Comment)
+	}
+	return n
+}
+
+func (f *Frame) weight() int {
+	return frameWeight + len(f.Key) + len(f.Item) + len(f.Cause.Path) + len(f.Cause.Code) + len(f.Cause.Message)
 }
 
 // weightV2 is the share of what format 1 does not have.
@@ -123,8 +144,7 @@ func (i *Instance) weightV2() int {
 		n += 16 + len(i.Parent.WorkflowID) + len(i.Parent.Path)
 	}
 	for k := range i.Frames {
-		f := &i.Frames[k]
-		n += frameWeight + len(f.Key) + len(f.Item) + len(f.Cause.Path) + len(f.Cause.Code) + len(f.Cause.Message)
+		n += i.Frames[k].weight()
 	}
 	for k := range i.Signals {
 		s := &i.Signals[k]
@@ -137,11 +157,7 @@ func (i *Instance) weightV2() int {
 		n += 4 + len(id)
 	}
 	for k := range i.Steps {
-		s := &i.Steps[k]
-		n += 32 + len(s.Child)
-		for _, v := range s.Votes {
-			n += 16 + len(v.Actor) + len(v.Comment)
-		}
+		n += i.Steps[k].weightV2()
 	}
 	return n
 }

@@ -20,6 +20,7 @@ const (
 
 // backwardTree is backward for an instance with frames.
 func (m *machine) backwardTree() {
+	m.needWhole()
 	u := undoing{m: m, t: m.shape(), below: make([]int8, len(m.inst.Steps))}
 	if !u.list(0, int32(len(m.inst.Steps)), false) && !m.inst.Suspended {
 		m.compensated() // row 15
@@ -147,6 +148,7 @@ func (u *undoing) inDebt(node int, frame int32) bool {
 		if i := t.slot(frame, node, len(m.p.Steps)); i >= 0 {
 			return u.owed(i)
 		}
+		m.needAround(frame)
 		found := false
 		for i := t.frames[frame].start; i < t.frames[frame].end; i++ {
 			if m.inst.Steps[i].Node == node {

@@ -43,6 +43,7 @@ func (m *machine) reply(r *Reply) string {
 // which was forgotten: then its step was definite, and only news of an effect that an undo would have
 // to take back matters.
 func (m *machine) replyToNone(r *Reply) string {
+	m.needWhole()
 	node, ok := m.forgotten(r.Path)
 	switch {
 	case !ok:

@@ -197,6 +197,9 @@ func (m *machine) own(inst *Instance) {
 			m.p = nil
 		}
 	}
+	if c.shelf.missing() && (m.p == nil || m.waitsForPivot()) {
+		m.needWhole()
+	}
 }
 
 // pinned says whether p is the very plan that the instance started with. Another version, or the
@@ -291,7 +294,7 @@ type scope struct {
 	index uint32
 }
 
-func (s *scope) Input() []byte { return s.m.inst.Input }
+func (s *scope) Input() []byte { return s.m.inst.input() }
 func (s *scope) Now() Time     { return s.m.now }
 func (s *scope) Key() string   { return s.key }
 

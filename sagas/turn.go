@@ -84,6 +84,7 @@ func (m *machine) takes(k int32, code string) bool {
 	if m.p.Pivot < 0 {
 		return true
 	}
+	m.needAround(k)
 	fr := &m.shape().frames[k]
 	for i := fr.start; i < fr.end; i++ { // there is no way back from a pivot
 		if s := &m.inst.Steps[i]; s.Kind == Pivot && (s.inFlight() || s.unpayable()) {
@@ -95,6 +96,7 @@ func (m *machine) takes(k int32, code string) bool {
 
 // turn turns frame k round: it sends no new do, drains or is eager, and pays its debts.
 func (m *machine) turn(k int32, cause Cause) {
+	m.needAround(k)
 	t := m.shape()
 	f, fr := m.frameOf(k), t.frames[k]
 	m.transitions++

@@ -804,7 +804,7 @@ func TestP21_Codec(t *testing.T) {
 		}
 		b := encode(inst)
 		newer := slices.Clone(b)
-		newer[0] = 3
+		newer[0] = 4
 		if _, err := sagas.DecodeInstance(newer); !errors.Is(err, sagas.ErrNewerFormat) {
 			failf(t, s, "a newer format: %v", err)
 		}
