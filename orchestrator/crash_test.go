@@ -64,10 +64,19 @@ func crashAt(t *testing.T, r *rig, point string) {
 	r.people.on("do", "charge", func(protocol.Command, []byte, int) *answer { return ok(`{"ref":"b-1"}`) })
 	src, topics := r.orderSaga()
 	tripSrc, tripTopics, events := r.tripSagas()
-	r.apply(src + "---" + tripSrc)
-	r.people.serve(append(topics, tripTopics...)...)
+	// A fleet has many items and lies in pages; the second one is not sealed and unpacks them all.
+	unsealed := func(wid string) bool { return wid == "fleet/1" }
+	r.people.on("do", "seal", func(c protocol.Command, _ []byte, _ int) *answer {
+		if unsealed(c.WorkflowID) {
+			return no("NO_SEAL")
+		}
+		return ok("{}")
+	})
+	fleetSrc, fleetTopics := r.fleetSaga()
+	r.apply(src + "---" + tripSrc + "---" + fleetSrc)
+	r.people.serve(append(append(topics, tripTopics...), fleetTopics...)...)
 
-	var all, trips []string
+	var all, trips, fleets []string
 	for round, percent := range []int{100, 50, 0} {
 		hits := new(atomic.Int32)
 		crashed := new(atomic.Pointer[kafkatest.Disk])
@@ -84,6 +93,7 @@ func crashAt(t *testing.T, r *rig, point string) {
 			return topology.ErrCrash
 		}
 		r.start()
+		fleets = append(fleets, r.fleet(fmt.Sprint(round)))
 		for i := range 8 {
 			all = append(all, r.begin("order", fmt.Sprintf("%d-%d", round, i), map[string]any{"amount": i}))
 		}
@@ -120,6 +130,13 @@ func crashAt(t *testing.T, r *rig, point string) {
 			r.ends(wid, phase, 50*time.Millisecond)
 			r.ends(billOf(wid), phase, 50*time.Millisecond)
 		}
+		for _, wid := range fleets {
+			phase := "completed"
+			if unsealed(wid) {
+				phase = "compensated"
+			}
+			r.ends(wid, phase, 50*time.Millisecond)
+		}
 		want := r.dump()
 		if err := r.shut(); err != nil {
 			t.Fatal(err)
@@ -150,6 +167,9 @@ func crashAt(t *testing.T, r *rig, point string) {
 		if published[wid] != 1 {
 			t.Errorf("%s published %d events", wid, published[wid])
 		}
+	}
+	for _, wid := range fleets {
+		r.fleetOnce(wid, unsealed(wid))
 	}
 	if d := r.deadLetters(); len(d) > 0 {
 		t.Errorf("dead letter: %+v", d[0].why)

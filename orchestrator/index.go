@@ -22,7 +22,10 @@ func attrStatus(ph sagas.Phase) string { return attrStatusPrefix + ph.String() }
 
 // index derives the timer and the attributes of a stored instance. It reads only the head of the
 // record and allocates nothing per call but what Summarise does.
-func index(_, value []byte) statestore.Entry {
+func index(key, value []byte) statestore.Entry {
+	if isPage(key) {
+		return statestore.Entry{}
+	}
 	s, err := sagas.Summarise(value)
 	if err != nil || s.Phase == 0 || s.Phase > sagas.Mailbox {
 		return statestore.Entry{}

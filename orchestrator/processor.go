@@ -57,7 +57,7 @@ func (p *processor) walk(c *topology.Cycle, rec *topology.Record, wid string, ev
 	if err := c.Failpoint(topology.FailLoad); err != nil {
 		return err
 	}
-	inst, err := p.load(c, wid)
+	stored, err := p.open(c, wid)
 	if err != nil {
 		return err
 	}
@@ -66,26 +66,17 @@ func (p *processor) walk(c *topology.Cycle, rec *topology.Record, wid string, ev
 	if err := c.Failpoint(topology.FailAdvance); err != nil {
 		return err
 	}
-	plan, ev := p.plan(inst, ev, version)
-	next, effects := sagas.Step(plan, inst, ev, sagas.Time(c.Now()))
+	plan, ev := p.plan(stored.Head(), ev, version)
+	before, next, effects, err := stored.Step(plan, ev, sagas.Time(c.Now()), nil)
+	if err != nil {
+		return unreadable(wid, err)
+	}
 
 	// stage: state and effects of one event belong together
 	if err := c.Failpoint(topology.FailStage); err != nil {
 		return err
 	}
-	return p.stage(c, &origin{rec: rec, wid: wid, event: ev, before: inst, without: without}, next, effects)
-}
-
-func (p *processor) load(c *topology.Cycle, wid string) (*sagas.Instance, error) {
-	value, found, err := c.Get([]byte(wid))
-	if err != nil || !found {
-		return nil, err
-	}
-	inst, err := sagas.DecodeInstance(value)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errInstanceUnreadable, wid, err)
-	}
-	return inst, nil
+	return p.stage(c, &origin{rec: rec, wid: wid, event: ev, stored: stored, before: before, without: without}, next, effects)
 }
 
 // plan finds the plan that the event is for. A run keeps the version it was started with, also when
@@ -120,7 +111,8 @@ func (p *processor) Wake(c *topology.Cycle) error {
 	var keys []string
 	err := c.ScanAttr(attrStatus(sagas.Parked), nil, func(key []byte) bool {
 		wid := string(key)
-		inst, err := p.load(c, wid)
+		stored, err := p.open(c, wid)
+		inst := stored.Head()
 		if err != nil || inst == nil || inst.Phase != sagas.Parked {
 			return true // unreadable: a record or timer of its own will say so
 		}
@@ -189,7 +181,8 @@ func (p *processor) undeliverableResult(c *topology.Cycle, _ *topology.Record, k
 	if key == nil || !errors.Is(err, topology.ErrUndeliverable) {
 		return ""
 	}
-	inst, loadErr := p.load(c, string(key))
+	stored, loadErr := p.open(c, string(key))
+	inst := stored.Head()
 	if loadErr != nil || inst == nil || inst.ReplyTo == "" || !strings.Contains(err.Error(), "produce to "+inst.ReplyTo+":") {
 		return ""
 	}
@@ -214,9 +207,13 @@ const setAsidePause = 10 * 60 * 1000
 // setAside asks for a person's attention and moves every due timer of the instance into the future.
 // It panics when the instance cannot be read: the task then stops, with the reason.
 func (p *processor) setAside(c *topology.Cycle, wid string, f fault) {
-	inst, err := p.load(c, wid)
+	stored, err := p.open(c, wid)
 	if err != nil {
 		panic(err)
+	}
+	inst, err := stored.Instance()
+	if err != nil {
+		panic(unreadable(wid, err))
 	}
 	if inst == nil {
 		return
@@ -258,7 +255,7 @@ func (p *processor) setAside(c *topology.Cycle, wid string, f fault) {
 			Kind: sagas.KindAttention, Phase: next.Phase, Attention: open, Detail: []sagas.KV{{Key: "reason", Value: f.class}},
 		})
 	}
-	if err := p.stage(c, &origin{wid: wid, before: inst}, &next, effects); err != nil {
+	if err := p.stage(c, &origin{wid: wid, stored: stored, before: inst}, &next, effects); err != nil {
 		panic(err)
 	}
 }

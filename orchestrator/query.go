@@ -80,18 +80,16 @@ func (o *Orchestrator) Get(ctx context.Context, workflowID string) (sagas.View, 
 	key := []byte(workflowID)
 	task := w.TaskOf(key)
 	if view, ok := w.View(task); ok {
-		value, found, err := view.Get(key)
+		inst, err := readWhole(view, workflowID)
 		switch {
 		case errors.Is(err, topology.ErrNotRunning):
 			return sagas.View{}, movingError(err)
+		case errors.Is(err, sagas.ErrCorrupt), errors.Is(err, sagas.ErrNewerFormat):
+			return sagas.View{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the stored instance cannot be read", Err: err}
 		case err != nil:
 			return sagas.View{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the store cannot be read", Err: err}
-		case !found:
+		case inst == nil:
 			return sagas.View{}, &Error{Code: CodeNotFound, Class: ErrNotFound, Cause: fmt.Sprintf("no instance %q", workflowID)}
-		}
-		inst, err := sagas.DecodeInstance(value)
-		if err != nil {
-			return sagas.View{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the stored instance cannot be read", Err: err}
 		}
 		return inst.View(o.definitions.current.Load().plan(inst.DefinitionRef())), nil
 	}
@@ -173,6 +171,9 @@ func listTask(view topology.View, f Filter) ([]Row, error) {
 		prefix = []byte(f.Type + "/")
 	}
 	add := func(key, value []byte) bool {
+		if isPage(key) {
+			return true
+		}
 		s, err := sagas.Summarise(value)
 		if err != nil || s.WorkflowID == "" || f.Status == "" && s.Phase == sagas.Marker {
 			return true

@@ -16,8 +16,9 @@ type origin struct {
 	rec     *topology.Record // nil for timers and wake-ups
 	wid     string
 	event   sagas.Event
-	before  *sagas.Instance
-	without string // topic of a result that must not be sent
+	stored  *sagas.Record   // nil = there was no instance
+	before  *sagas.Instance // as Step gave it: of an instance in pages it may be a part
+	without string          // topic of a result that must not be sent
 }
 
 // stage turns what Step returned into writes and records of this cycle.
@@ -69,26 +70,6 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 		default:
 			return fmt.Errorf("effect %T is not known", e)
 		}
-	}
-	return nil
-}
-
-// store writes the next state, nothing when it is unchanged.
-func (p *processor) store(c *topology.Cycle, o *origin, next *sagas.Instance) error {
-	switch {
-	case next == o.before:
-	case next == nil:
-		c.Delete([]byte(o.wid))
-	default:
-		value := next.Append(make([]byte, 0, p.encoded+p.encoded/8+64))
-		if len(value) > sagas.MaxRecordBytes {
-			return fmt.Errorf("%w: %d bytes", errInstanceTooLarge, len(value))
-		}
-		if value[0] > firstFormat && p.definitions.current.Load().Level() < levelFull {
-			return fmt.Errorf("%w: record format %d", errAboveLevel, value[0])
-		}
-		p.encoded = len(value)
-		c.Put([]byte(o.wid), value)
 	}
 	return nil
 }

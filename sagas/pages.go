@@ -278,8 +278,10 @@ func (s *StepState) rough() bool {
 		return true
 	}
 	switch s.State {
-	case StepIdle, StepPending, StepBackoff, StepInquiring, StepDone, StepSkipped, StepOpen:
+	case StepIdle, StepPending, StepDone, StepSkipped, StepOpen:
 		return false
+	case StepBackoff, StepInquiring:
+		return s.Timer == Timer{} // it waits for a topic to open
 	case StepRefused, StepFailed, StepUnknown:
 		return s.Kind != Optional
 	}

@@ -13,7 +13,7 @@ import (
 // those that it touches: what an event costs does not grow with the number of items.
 //
 //	rec, err := sagas.OpenRecord(value, read)                // nil when there is no record
-//	before, next, effects, err := rec.Step(plan, event, now)
+//	before, next, effects, err := rec.Step(plan, event, now, nil)
 //	value = rec.Write(nil, next, put)                        // unless next is before, or nil: rec.Drop(put)
 //
 // A nil Record stands for no instance. A Record is for one event and one goroutine.
@@ -120,15 +120,16 @@ func sameGroups(lay *layout, sh *shelf, all bool) bool {
 	})
 }
 
-// Step is the function Step for a stored instance. It gives the instance before the event as well: next
+// Step is StepGated for a stored instance; gate may be nil. It gives the instance before the event as well: next
 // is the same pointer when the event changed nothing. Both may be a part of the instance, which has the
 // steps that the event was about. An error is that of read, or ErrCorrupt, or ErrNewerFormat.
-func (r *Record) Step(p *Plan, ev Event, now Time) (before, next *Instance, effects []Effect, err error) {
+func (r *Record) Step(p *Plan, ev Event, now Time, gate Gate) (before, next *Instance, effects []Effect, err error) {
 	if r == nil || r.inst.shelf == nil {
 		before = r.Head()
-		next, effects = Step(p, before, ev, now)
+		next, effects = StepGated(p, before, ev, now, gate)
 		return before, next, effects, nil
 	}
+	answers := answers{gate: gate}
 	wanted, part, err := r.touched(p, ev, now)
 	for part && err == nil {
 		for page, want := range wanted {
@@ -141,7 +142,7 @@ func (r *Record) Step(p *Plan, ev Event, now Time) (before, next *Instance, effe
 		}
 		before = r.part(func(page int) bool { return wanted[page] })
 		var lacks *need
-		next, effects, lacks, err = stepPart(p, before, ev, now)
+		next, effects, lacks, err = stepPart(p, before, ev, now, answers.replay())
 		if lacks == nil && err == nil && next != before && next != nil && next.shelf != nil {
 			if r.laid, r.lay = next, next.lay(); !sameGroups(r.lay, r.inst.shelf, false) { // something else has grown
 				lacks = &need{whole: true}
@@ -160,12 +161,39 @@ func (r *Record) Step(p *Plan, ev Event, now Time) (before, next *Instance, effe
 	if before, err = r.Instance(); err != nil {
 		return nil, nil, nil, err
 	}
-	next, effects = Step(p, before, ev, now)
+	next, effects = StepGated(p, before, ev, now, answers.replay())
 	return before, next, effects, nil
 }
 
+// answers are those of a gate. A yes counts as sent, so an event that begins anew asks no question twice:
+// with more of the instance it asks the same, in the same order, and then more.
+type answers struct {
+	gate  Gate
+	given []answer
+}
+
+type answer struct {
+	topic string
+	what  Sending
+	yes   bool
+}
+
+func (a *answers) replay() Gate {
+	if a.gate == nil {
+		return nil
+	}
+	at := 0
+	return func(topic string, what Sending) bool {
+		if at == len(a.given) {
+			a.given = append(a.given, answer{topic, what, a.gate(topic, what)})
+		}
+		at++
+		return a.given[at-1].yes
+	}
+}
+
 // stepPart is Step on a part of an instance. lacks says what was missing.
-func stepPart(p *Plan, part *Instance, ev Event, now Time) (next *Instance, effects []Effect, lacks *need, err error) {
+func stepPart(p *Plan, part *Instance, ev Event, now Time, gate Gate) (next *Instance, effects []Effect, lacks *need, err error) {
 	defer func() {
 		switch v := recover().(type) {
 		case nil:
@@ -177,7 +205,7 @@ func stepPart(p *Plan, part *Instance, ev Event, now Time) (next *Instance, effe
 			panic(v)
 		}
 	}()
-	next, effects = Step(p, part, ev, now)
+	next, effects = StepGated(p, part, ev, now, gate)
 	return next, effects, nil, nil
 }
 

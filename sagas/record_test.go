@@ -57,7 +57,7 @@ func (s *stored) step(p *sagas.Plan, ev sagas.Event, now sagas.Time) ([]sagas.Ef
 	if err != nil {
 		return nil, err
 	}
-	before, next, effects, err := rec.Step(p, ev, now)
+	before, next, effects, err := rec.Step(p, ev, now, nil)
 	if err != nil {
 		return nil, err
 	}
