@@ -41,6 +41,9 @@ func encode(inst *sagas.Instance) []byte {
 	return inst.Append(nil)
 }
 
+// whole lets instances be compared: those of these tests have no part that was not read.
+var whole = cmpopts.IgnoreUnexported(sagas.Instance{})
+
 // settled is the instance without its counters and clocks.
 func settled(inst *sagas.Instance) []byte {
 	if inst == nil {
@@ -119,7 +122,7 @@ func TestP02_Idempotence(t *testing.T) {
 				}
 			}
 			if !bytes.Equal(settled(again), settled(r.After)) {
-				failf(t, s, "the same event a second time changes the state:\n%s", cmp.Diff(r.After, again))
+				failf(t, s, "the same event a second time changes the state:\n%s", cmp.Diff(r.After, again, whole))
 			}
 		})
 		s.run(knobs{forgetful: true})
@@ -638,7 +641,7 @@ func TestP13_StaleEventsChangeNothing(t *testing.T) {
 			for _, ev := range events {
 				after, effects := sagas.Step(s.w.Plan, inst, ev, inst.LastNow)
 				if !bytes.Equal(encode(after), before) {
-					failf(t, s, "a stale event changes the state: %#v\n%s", ev, cmp.Diff(inst, after))
+					failf(t, s, "a stale event changes the state: %#v\n%s", ev, cmp.Diff(inst, after, whole))
 				}
 				for _, e := range effects {
 					switch e.(type) {
@@ -778,7 +781,7 @@ func TestP21_Codec(t *testing.T) {
 				failf(t, s, "decode: %v", err)
 			}
 			if len(s.trace)%8 == 0 { // slow, and most states resemble their neighbours
-				if diff := cmp.Diff(r.After, back, cmpopts.EquateEmpty()); diff != "" {
+				if diff := cmp.Diff(r.After, back, cmpopts.EquateEmpty(), whole); diff != "" {
 					failf(t, s, "another instance comes back:\n%s", diff)
 				}
 			}
