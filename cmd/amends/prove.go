@@ -57,6 +57,7 @@ the exploration before everything was seen, 5 the definition has findings.`,
 	fl.IntVar(&f.signals, "signals", 1, "signals that come when nobody waits for them")
 	fl.StringSliceVar(&f.inputs, "input", nil, "file with an input of the start, JSON; repeatable. Default: drawn from the definition")
 	fl.StringSliceVar(&f.faults, "participant", nil, "how participants break their contract: "+strings.Join(prove.FaultNames(), ", "))
+	fl.BoolVar(&f.opts.FailingExpressions, "failing-expressions", false, "a failing expression is left to people; otherwise it is a counterexample")
 	fl.DurationVar(&f.budget, "time", 100*time.Second, "how long to look; without bounds of your own, they are widened step by step until it is over")
 	fl.StringVar(&f.script, "script", "", "write a counterexample to this file, as a script for amends test")
 	fl.StringP("output", "o", "text", "text or json")

@@ -99,6 +99,9 @@ func (a *asker) nodes(list []sagas.StepDef) {
 		s := &list[i]
 		a.truth(s.When)
 		a.expr(s.Lease)
+		if f := a.lookup(s.Lease); f != nil {
+			f.moment = true
+		}
 		for _, tree := range [][]byte{s.With, s.Set} {
 			a.tree(tree)
 		}
@@ -223,6 +226,9 @@ func (a *asker) truth(text string) {
 
 // condition notes a path that stands for a truth value.
 func (a *asker) condition(e ast.Expr) {
+	if e.Kind() == ast.SelectKind && e.AsSelect().IsTestOnly() {
+		return // has(x) says nothing about what x is
+	}
 	if f := a.path(e); f != nil {
 		f.boolean = true
 	}

@@ -165,7 +165,9 @@ func (x *explorer) apply(s *state, m move) (*state, *violation) {
 	case moveDeliver:
 		return x.deliver(s, next, next.pick(m))
 	case moveTake, moveTakeOnly:
-		reply := x.handle(next, next.pick(m), m.choice)
+		msg := next.pick(m)
+		next.moved = msg.path
+		reply := x.handle(next, msg, m.choice)
 		if m.kind == moveTake {
 			return x.deliver(s, next, reply)
 		}
@@ -175,7 +177,7 @@ func (x *explorer) apply(s *state, m move) (*state, *violation) {
 			own.Steps = slices.Clone(own.Steps)
 			next.inst = &own
 		}
-		return x.arrive(next)
+		return x.arrive(next, s)
 	case moveTime:
 		due := x.nextDue(s)
 		after, v := x.feed(s, next, sagas.Timers{}, due)
@@ -189,8 +191,9 @@ func (x *explorer) apply(s *state, m move) (*state, *violation) {
 	case moveDeadline:
 		due := *s.inst
 		due.Deadline = base
-		next.inst = &due
-		return x.feed(next, next, sagas.Timers{}, base)
+		at := *s
+		at.inst = &due
+		return x.feed(&at, next, sagas.Timers{}, base)
 	case moveCancel:
 		next.used.cancels++
 		return x.feed(s, next, sagas.Cancel{WorkflowID: x.wid, RequestID: fmt.Sprintf("cancel-%d", next.used.cancels)}, base)
@@ -219,6 +222,7 @@ func (s *state) pick(m move) message {
 
 // deliver gives the machine a reply.
 func (x *explorer) deliver(s, next *state, m message) (*state, *violation) {
+	next.moved = m.path
 	next.bookReply(&m)
 	return x.feed(s, next, x.event(s, &m), base)
 }
@@ -256,15 +260,19 @@ func (x *explorer) feed(s, next *state, ev sagas.Event, now sagas.Time) (*state,
 				continue
 			}
 			if v := x.bookCommand(next, s.inst, after, &e); v != nil {
-				next.inst = x.normal(after)
+				next.inst = x.normal(after, s.inst)
 				return next, v
 			}
 		case sagas.StartChild, sagas.TellChild:
 			if v := x.bookChild(next, after, e); v != nil {
-				next.inst = x.normal(after)
+				next.inst = x.normal(after, s.inst)
 				return next, v
 			}
 		case sagas.Lifecycle:
+			if v := x.judgeFact(&e); v != nil {
+				next.inst = x.normal(after, s.inst)
+				return next, v
+			}
 			if e.Kind == sagas.KindCancelAcked || e.Kind == sagas.KindCancelRefused {
 				next.used.answered++
 			}
@@ -274,8 +282,8 @@ func (x *explorer) feed(s, next *state, ev sagas.Event, now sagas.Time) (*state,
 		v := x.judgeContinued(next, s.inst)
 		return ended(after), v
 	}
-	next.inst = x.normal(after)
-	return x.arrive(next)
+	next.inst = x.normal(after, s.inst)
+	return x.arrive(next, s)
 }
 
 // ended is the state after a run that goes on as the next one. That begins as the first did, with
@@ -284,10 +292,10 @@ func ended(after *sagas.Instance) *state {
 	return &state{inst: &sagas.Instance{WorkflowID: after.WorkflowID, Type: after.Type, Version: after.Version, Run: 2, Phase: sagas.Running, Rev: 1, Seq: 1, LastNow: base}, used: used{started: true}}
 }
 
-// arrive judges a state that was just reached and brings it into its normal form.
-func (x *explorer) arrive(s *state) (*state, *violation) {
+// arrive judges a state that was just reached from another one and brings it into its normal form.
+func (x *explorer) arrive(s, from *state) (*state, *violation) {
 	x.follow(s)
-	x.settle(s)
+	x.settle(s, from)
 	v := x.judge(s)
 	x.forget(s)
 	return s, v
@@ -306,12 +314,23 @@ func (x *explorer) run(inst *sagas.Instance, ev sagas.Event, now sagas.Time) (af
 
 // settle drops what can only be ignored: replies that the machine takes without a change, and
 // commands that their participant answers from its inbox with such a reply.
-func (x *explorer) settle(s *state) {
+//
+// What was on its way in the state before is settled there, so only a path of which something has
+// changed since is looked at.
+func (x *explorer) settle(s, from *state) {
 	if x.opts.Plain || s.inst == nil {
 		return
 	}
+	path, news := "", false
 	for i := 0; i < len(s.msgs); {
 		m := s.msgs[i]
+		if i == 0 || m.path != path {
+			path, news = m.path, s.news(from, m.path)
+		}
+		if !news {
+			i++
+			continue
+		}
 		if !m.reply {
 			reply, inert := x.inert(s, m)
 			if !inert {
@@ -332,6 +351,38 @@ func (x *explorer) settle(s *state) {
 		}
 		s.take(i)
 	}
+}
+
+// news says whether anything about a path is not what it was in an earlier state, as far as it decides
+// what the machine and the participant make of a message.
+func (s *state) news(from *state, path string) bool {
+	a, b := from.inst, s.inst
+	if s.moved == path || a == nil || a.Phase != b.Phase || a.Run != b.Run || len(a.Frames) != len(b.Frames) || len(a.Attention) != len(b.Attention) {
+		return true
+	}
+	for i := range a.Attention {
+		if a.Attention[i].Path != b.Attention[i].Path || a.Attention[i].Reason != b.Attention[i].Reason {
+			return true
+		}
+	}
+	for i := range a.Frames {
+		if a.Frames[i].ID != b.Frames[i].ID || a.Frames[i].State != b.Frames[i].State {
+			return true
+		}
+	}
+	i, k := a.StepIndex(path), b.StepIndex(path)
+	if i < 0 || k < 0 {
+		return true
+	}
+	x, y := &a.Steps[i], &b.Steps[k]
+	if x.State != y.State || x.Undo != y.Undo || x.SeenDone != y.SeenDone || x.Phantom != y.Phantom || x.Fatal != y.Fatal || x.Stuck != y.Stuck ||
+		x.Round != y.Round || x.Attempts != y.Attempts || x.Asked != y.Asked || x.UndoRound != y.UndoRound || x.UndoAttempts != y.UndoAttempts ||
+		x.Timer.Kind != y.Timer.Kind || x.Child != y.Child {
+		return true
+	}
+	v, w := from.find(path), s.find(path)
+	return v == nil || w == nil || v.round != w.round || v.sent != w.sent || v.asked != w.asked || v.undoRnd != w.undoRnd || v.undoSent != w.undoSent ||
+		!slices.Equal(v.rows, w.rows)
 }
 
 // ignores says whether the machine takes a reply without a change.

@@ -21,7 +21,10 @@ const base sagas.Time = 1_767_225_600_000
 //     known attempt from one never sent, and every message on its way is a known one.
 //
 // Plain explorations keep the last three.
-func (x *explorer) normal(inst *sagas.Instance) *sagas.Instance {
+//
+// An instance that the machine has just made is changed in place; given is the one that it got, which
+// it gives back when nothing happened, and which is not changed.
+func (x *explorer) normal(inst, given *sagas.Instance) *sagas.Instance {
 	if inst == nil {
 		return nil
 	}
@@ -60,7 +63,9 @@ func (x *explorer) normal(inst *sagas.Instance) *sagas.Instance {
 	if back && c.Cause.Kind != 0 && c.Cause.Kind != sagas.CauseLateEffect {
 		c.Cause = sagas.Cause{Kind: sagas.CauseCancel}
 	}
-	c.Steps = slices.Clone(c.Steps)
+	if given != nil && len(c.Steps) > 0 && len(given.Steps) > 0 && &c.Steps[0] == &given.Steps[0] {
+		c.Steps = slices.Clone(c.Steps)
+	}
 	for i := range c.Steps {
 		s := &c.Steps[i]
 		for _, t := range []*sagas.Time{&s.Until, &s.Lease, &s.FirstSent, &s.AskedAt, &s.UndoSent, &s.Timer.Due, &s.Alert} {

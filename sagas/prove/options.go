@@ -26,6 +26,10 @@ type Options struct {
 	States int // most states; 0 = DefaultStates. More are not looked at, and the report says so
 	Depth  int // most events of one run; 0 = no limit
 
+	// FailingExpressions lets a run go on to people when an expression fails, where otherwise that is a
+	// counterexample: for a definition whose values are drawn as its participants never give them.
+	FailingExpressions bool
+
 	Faults  Fault    // how the participants break their contract; 0 = they keep it
 	Inputs  [][]byte // inputs of the start, JSON objects; nil = drawn from the definition
 	Workers int      // 0 = one per processor

@@ -27,11 +27,12 @@ const (
 	Stale      Property = "stale"      // a timer that is not due changes nothing
 	OneAnswer  Property = "one-answer" // each cancel is answered once
 	Budget     Property = "budget"     // attempts, within and the key window are kept
+	Expr       Property = "expr"       // no expression fails, and no value is impossible where it is used
 )
 
 // Properties lists all of them in the order of reports.
 func Properties() []Property {
-	return []Property{Atomic, Complete, NoDebtLost, NoReturn, Order, NoIdleUndo, Early, OneKey, Budget, OneAnswer, Stale, Liveness, Crash}
+	return []Property{Atomic, Complete, NoDebtLost, NoReturn, Order, NoIdleUndo, Early, OneKey, Budget, OneAnswer, Expr, Stale, Liveness, Crash}
 }
 
 // Says is the property as a sentence.
@@ -61,6 +62,8 @@ func (p Property) Says() string {
 		return "a timer that is not due changes nothing"
 	case OneAnswer:
 		return "each cancel is answered once"
+	case Expr:
+		return "no expression fails with a value that the run may have"
 	case Budget:
 		return "attempts, within and the key window are kept"
 	}
@@ -271,6 +274,31 @@ func (x *explorer) pivotOpen(s *state, inst *sagas.Instance, of *sagas.StepState
 		return b.path
 	}
 	return ""
+}
+
+// judgeFact looks at what the machine tells people. An expression that failed holds its step until a
+// person acts, although every participant keeps its contract: that is a mistake of the definition.
+func (x *explorer) judgeFact(e *sagas.Lifecycle) *violation {
+	if e.Kind != sagas.KindAttention || x.opts.FailingExpressions {
+		return nil
+	}
+	reason, text := "", ""
+	for _, d := range e.Detail {
+		switch d.Key {
+		case "reason":
+			reason = d.Value
+		case "text":
+			text = d.Value
+		}
+	}
+	switch sagas.Reason(reason) {
+	case sagas.ReasonExpr, sagas.ReasonTooLarge, sagas.ReasonOutput:
+		if e.Path == "" {
+			return violated(Expr, "the saga cannot go on: %s", text)
+		}
+		return violated(Expr, "%s cannot go on: %s", e.Path, text)
+	}
+	return nil
 }
 
 // judge looks at a state that was just reached.

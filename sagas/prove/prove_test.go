@@ -126,6 +126,7 @@ func TestBrokenParticipants(t *testing.T) {
 		{prove.NoDedupe, 2, 1000},
 		{prove.NoNullCompensation, 2, 1000},
 		{prove.HastyInquiry, 1, 1000},
+		{prove.SuppressedOK, 2, 3000},
 	} {
 		t.Run(c.fault.String(), func(t *testing.T) {
 			r := explore(t, compile(t, saga("- {id: one, call: a.do, onUnknown: inquire, undo: {call: a.undo}}")), prove.Options{Operators: -1, Faults: c.fault, Attempts: c.attempts})
@@ -358,5 +359,21 @@ func TestContinue(t *testing.T) {
 	r = explore(t, compile(t, src(stepA)), prove.Options{Attempts: 1, Duplicates: -1, Operators: -1, Step: silence})
 	if r.Counterexample == nil || r.Counterexample.Property != prove.NoDebtLost {
 		t.Errorf("%d states: %s\n%s", r.States, r.Verdict(), story(r))
+	}
+}
+
+// A participant that says ok to a command behind its undo, and has no questions to contradict it, loses
+// nothing: the undo goes out once more, and then a person is asked. With questions it does harm: the
+// saga takes the ok of what was refused by the question for an effect (TestBrokenParticipants).
+func TestSuppressedOK(t *testing.T) {
+	plan := compile(t, "saga: small\nversion: 1\nparticipants: {a: {ops: [do, undo]}}\nsteps:\n"+stepA+"\n")
+	keeps := explore(t, plan, prove.Options{Attempts: 1, Duplicates: -1, Operators: -1})
+	breaks := explore(t, plan, prove.Options{Attempts: 1, Duplicates: -1, Operators: -1, Faults: prove.SuppressedOK})
+	t.Logf("%d states, with the fault %d", keeps.States, breaks.States)
+	if !keeps.Proved() || !breaks.Proved() {
+		t.Errorf("%s; with the fault %s\n%s", keeps.Verdict(), breaks.Verdict(), story(breaks))
+	}
+	if breaks.States <= keeps.States {
+		t.Errorf("%d states with the fault, %d without: it makes no difference", breaks.States, keeps.States)
 	}
 }

@@ -16,6 +16,7 @@ type state struct {
 	msgs  []message       // sorted; equal ones stand side by side
 	steps []books         // sorted by path
 	used  used
+	moved string // path of the message that led here; not part of what the state is
 }
 
 // used is what a run has already had of the things that happen a bounded number of times.
