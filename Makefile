@@ -15,7 +15,7 @@ ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . |
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench bench-ceiling clean
+.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench bench-ceiling clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ race: ## the packages with goroutines of their own, with the race detector (need
 
 mutants: ## plant known mistakes in the saga machine: its tests must notice every one
 	AMENDS_MUTANTS=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m ./internal/mutants
+
+prove: ## prove the examples, and print how many states that took
+	AMENDS_PROVE=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -v -run '^TestExamples$$' ./sagas/prove
 
 fuzz-seeds: ## run every fuzz target on its seeds and its stored failures
 	$(GOTEST) -run '^Fuzz' ./...
@@ -103,9 +106,11 @@ kafka-down: ## stop the Kafka that kafka-up started
 kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one started for it
 	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -p 1 -v -timeout 20m $(KAFKA_TEST_FLAGS) $(ON_KAFKA)
 
-nightly: ## the long run: ten thousand drawn definitions, race everywhere, fuzzing, three brokers
+nightly: ## the long run: ten thousand drawn definitions, the examples proved, race everywhere, fuzzing, three brokers
 	RAPID_CHECKS=10000 $(GO) test -tags $(TAGS) -count=1 -timeout 6h -run 'TestP[0-9]|TestFlatAndTree' ./sagas/sagatest
 	$(MAKE) mutants
+	$(MAKE) prove
+	AMENDS_PROVE=1 RAPID_CHECKS=1000 $(GO) test -tags $(TAGS) -count=1 -timeout 2h -run 'TestReductionsOnDrawnDefinitions' ./sagas/prove
 	CGO_ENABLED=1 $(GO) test -tags $(TAGS) -race -count=1 -timeout 60m ./...
 	$(MAKE) fuzz FUZZTIME=5m
 	NODES=3 KAFKA_PORT=19092 $(MAKE) kafka-test

@@ -44,6 +44,11 @@
 //   - What can only be ignored is dropped: a reply that Step ignores now, or a command that the inbox
 //     answers with such a reply. The machine's rules are monotonous there: answers of older attempts
 //     and rounds stay old, what is settled stays settled.
+//   - One command for those that can do no more than it (subsume). Of several attempts of one round that
+//     are on their way only the newest counts: one key has one outcome, so whatever an older one could
+//     bring about, and with whatever answer, the newest can too. A command behind an answer from the same
+//     inbox row adds nothing to the answer. Of a do that will not be sent again every attempt is alike.
+//     Participants that break their contract may tell attempts apart, so for them this is off.
 //   - How a step came to be what it is (forget.go). When nothing about a step is on its way, and none
 //     of its attempts will be repeated, then no message tells an older attempt from a newer one, and its
 //     participant will be asked at most to undo: attempts, questions, stored answers, tombstones and

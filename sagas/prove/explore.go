@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -88,6 +89,15 @@ func newExplorer(plan *sagas.Plan, opts Options) (*explorer, error) {
 		x.flat = x.flat && s.Node == sagas.NodeCall
 	}
 	x.after = closure(x.plan)
+	for i := range plan.Steps {
+		a, b := &plan.Steps[i], &x.plan.Steps[i]
+		if a.Repeat != nil && b.Repeat.Rounds < a.Repeat.Rounds {
+			x.sizes = append(x.sizes, fmt.Sprintf("%s has %s, not %d", a.Path, count(int(b.Repeat.Rounds), "round"), a.Repeat.Rounds))
+		}
+		if a.Scope != nil && b.Scope.Rounds < a.Scope.Rounds {
+			x.sizes = append(x.sizes, fmt.Sprintf("%s has %s, not %d", a.Path, count(int(b.Scope.Rounds), "round"), a.Scope.Rounds))
+		}
+	}
 	x.read(plan.Definition)
 	if err := x.draw(plan); err != nil {
 		return nil, err

@@ -87,6 +87,9 @@ func (f *forgetter) step(st *sagas.StepState) {
 		f.keep(st)
 		return
 	}
+	if w.do && !f.operators && f.x.opts.Faults == 0 {
+		f.alike(st)
+	}
 	if w.do || f.operators && st.State != sagas.StepDone {
 		f.keep(st)
 	} else {
@@ -125,6 +128,23 @@ func (f *forgetter) keep(st *sagas.StepState) {
 			return
 		}
 		id = fr.In
+	}
+}
+
+// alike takes every do on its way, and every answer to one, for the first attempt. The step will not be
+// sent again, so only a definite answer counts, to whichever attempt.
+func (f *forgetter) alike(st *sagas.StepState) {
+	if st.State == sagas.StepSkipped || st.State == sagas.StepAbandoned {
+		return
+	}
+	changed := false
+	for i := range f.s.msgs {
+		if m := &f.s.msgs[i]; m.path == st.Path && m.op == sagas.OpDo && m.round == st.Round && m.attempt > 1 && !m.again && !m.child {
+			m.attempt, changed = 1, true
+		}
+	}
+	if changed {
+		slices.SortFunc(f.s.msgs, compareMessages)
 	}
 }
 

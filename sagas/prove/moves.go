@@ -296,6 +296,7 @@ func ended(after *sagas.Instance) *state {
 func (x *explorer) arrive(s, from *state) (*state, *violation) {
 	x.follow(s)
 	x.settle(s, from)
+	x.subsume(s)
 	v := x.judge(s)
 	x.forget(s)
 	return s, v
@@ -351,6 +352,47 @@ func (x *explorer) settle(s, from *state) {
 		}
 		s.take(i)
 	}
+}
+
+// subsume drops commands whose every outcome another message on its way has too: of several attempts
+// of one round all but the newest, for one key has one outcome, whichever attempt brings it; and a
+// command that its participant would answer from its inbox as it has answered already, while that
+// answer is on its way.
+func (x *explorer) subsume(s *state) {
+	if x.opts.Plain || x.opts.Faults != 0 {
+		return // a participant that breaks its contract may tell attempts apart
+	}
+	for i := 0; i < len(s.msgs); {
+		if m := &s.msgs[i]; m.reply || m.again || m.child || !s.subsumed(m) {
+			i++
+			continue
+		}
+		s.take(i)
+		i = 0
+		slices.SortFunc(s.msgs, compareMessages)
+	}
+}
+
+func (s *state) subsumed(m *message) bool {
+	for k := range s.msgs {
+		o := &s.msgs[k]
+		if o.path != m.path || o.op != m.op || o.round != m.round || o.again {
+			continue
+		}
+		if !o.reply && o.attempt > m.attempt {
+			return true
+		}
+		if !o.reply || m.op == sagas.OpInquire || o.answer.outcome != ok && o.answer.outcome != rejected {
+			continue
+		}
+		if b := s.find(m.path); b != nil {
+			if r := b.row(m.op, m.round); r != nil && r.kept.outcome == o.answer.outcome {
+				o.attempt = max(o.attempt, m.attempt) // the newest attempt has its answer
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // news says whether anything about a path is not what it was in an earlier state, as far as it decides
