@@ -55,11 +55,21 @@ func (m *member) begin() {
 // tells is what this process says of itself when it joins.
 func (m *member) tells() tells {
 	t := tells{address: m.cfg.Advertise, zone: m.cfg.Zone, warms: m.held != nil}
+	var held []balance.Held
 	if m.held != nil {
-		t.held = ascending(m.held())
+		held = m.held()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// A task that is being taken over has no store to show for a moment. It is as
+	// warm as the copy that it is made from.
+	for _, h := range m.mu.told {
+		if m.mu.owned[h.Task] && !slices.ContainsFunc(held, func(now balance.Held) bool { return now.Task == h.Task }) {
+			held = append(held, h)
+		}
+	}
+	t.held = ascending(held)
+	m.mu.told = t.held
 	stopTimer(&m.mu.probe) // the next leader probes
 	t.draining, t.next = m.mu.draining, m.mu.share.next
 	m.mu.said = m.warm(t.held)

@@ -41,6 +41,7 @@ type member struct {
 		draining bool
 		closed   bool
 		refused  []int32        // tasks that this process does not claim, though they were given to it
+		told     []balance.Held // at the last join
 		said     map[int32]bool // the copies that were within the acceptable lag at the last join
 		probe    *time.Timer    // on the leader, while something waits
 		check    *time.Timer    // while tasks are to come here
