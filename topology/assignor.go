@@ -164,7 +164,7 @@ func memberOf(m *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata
 	}
 	if said, ok := decodeTells(meta.UserData); ok {
 		out.Address, out.Zone, out.Draining, out.Warms = said.address, said.zone, said.draining, said.warms
-		out.Next, out.Held = said.next, said.held
+		out.Next, out.Held, out.Refuses = said.next, said.held, said.refuses
 	}
 	return out
 }

@@ -32,6 +32,7 @@ type tells struct {
 	draining, warms bool
 	next            []int32
 	held            []balance.Held
+	refuses         []int32
 }
 
 func (t tells) append(b []byte) []byte {
@@ -60,7 +61,7 @@ func (t tells) append(b []byte) []byte {
 			b = binary.AppendUvarint(b, uint64(max(h.Position, 0)))
 		}
 	}
-	return b
+	return appendTasks(b, t.refuses)
 }
 
 func decodeTells(b []byte) (t tells, ok bool) {
@@ -88,6 +89,7 @@ func decodeTells(b []byte) (t tells, ok bool) {
 		}
 		t.held = append(t.held, h)
 	}
+	t.refuses = r.tasks()
 	if r.bad {
 		return tells{}, false
 	}

@@ -26,7 +26,7 @@ func TestWireRoundTrip(t *testing.T) {
 		text := rapid.StringN(0, 40, maxTextBytes)
 		said := tells{
 			address: text.Draw(t, "address"), zone: text.Draw(t, "zone"),
-			draining: rapid.Bool().Draw(t, "draining"), warms: rapid.Bool().Draw(t, "warms"), next: drawTasks(t, "next"),
+			draining: rapid.Bool().Draw(t, "draining"), warms: rapid.Bool().Draw(t, "warms"), next: drawTasks(t, "next"), refuses: drawTasks(t, "refuses"),
 		}
 		for _, task := range drawTasks(t, "held") {
 			h := balance.Held{Task: task, Position: rapid.Int64Range(0, 1<<40).Draw(t, "position"), End: -1}

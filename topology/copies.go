@@ -71,7 +71,7 @@ func (m *member) tells() tells {
 	t.held = ascending(held)
 	m.mu.told = t.held
 	stopTimer(&m.mu.probe) // the next leader probes
-	t.draining, t.next = m.mu.draining, m.mu.share.next
+	t.draining, t.next, t.refuses = m.mu.draining, m.mu.share.next, m.mu.refused
 	m.mu.said = m.warm(t.held)
 	return t
 }
@@ -158,11 +158,12 @@ func (m *member) drain() {
 }
 
 // refuse replaces the list of tasks that this process cannot run for now. It no
-// longer claims them, so the next plan gives them to whoever has a warm copy.
-// Nobody else may be there: then they are still given to this process.
+// longer claims them, so the next plan gives them to somebody else, first to who
+// has a warm copy. Nobody else may be there: then they are still given to this
+// process.
 func (m *member) refuse(tasks []int32) {
 	m.mu.Lock()
-	m.mu.refused = slices.Clone(tasks)
+	m.mu.refused = slices.Sorted(slices.Values(tasks))
 	m.mu.Unlock()
 	m.rejoin()
 }

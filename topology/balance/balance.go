@@ -24,6 +24,7 @@ type Member struct {
 	Generation int32   // of the group when it was given them; the newest claim counts
 	Next       []int32 // the tasks that the last plan said would come to it
 	Held       []Held  // its stores
+	Refuses    []int32 // tasks that it cannot run now: they go to it only when there is nobody else
 }
 
 // Input is what a plan depends on.

@@ -1,5 +1,7 @@
 package balance
 
+import "math"
+
 // known is what the members have told, put together: for each member and task,
 // what its store lacks. Without a store it lacks everything there is.
 type known struct {
@@ -48,6 +50,11 @@ func learn(members []*Member, tasks int, limit int64) known {
 			// It will never have a copy to wait for.
 			for t := range lag {
 				lag[t], sure[t], follows[t] = 0, true, false
+			}
+		}
+		for _, task := range m.Refuses {
+			if t := int(task); t >= 0 && t < tasks {
+				lag[t], sure[t], follows[t] = math.MaxInt64, true, false
 			}
 		}
 		k.lag, k.sure, k.follows = append(k.lag, lag), append(k.sure, sure), append(k.follows, follows)

@@ -14,7 +14,7 @@ import (
 // TestPlan plays the goldens: a block is a group as its members told of
 // themselves, and the plan that comes out. A member is
 //
-//	<id> [draining] [cold] [zone=<z>] [gen=<n>] [active=0,1] [next=2] [held=0,1:900,2:50/900]
+//	<id> [draining] [cold] [zone=<z>] [gen=<n>] [active=0,1] [next=2] [refuses=3] [held=0,1:900,2:50/900]
 //
 // cold is a member that keeps no copies. Held is a task whose store is complete,
 // or how much is in it, or how much of how much; the first two of a block with
@@ -94,6 +94,8 @@ func parseInput(t *testing.T, d *datadriven.TestData) Input {
 				m.Active = tasks(value)
 			case "next":
 				m.Next = tasks(value)
+			case "refuses":
+				m.Refuses = tasks(value)
 			case "held":
 				for _, one := range strings.Split(value, ",") {
 					task, at, _ := strings.Cut(one, ":")
