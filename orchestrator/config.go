@@ -44,6 +44,14 @@ type Config struct {
 	// session timeout then moves no partition. Must be unique. Default: none.
 	InstanceID string
 
+	// Zone is where this process is, for example an availability zone: the copies of its tasks are
+	// kept in another one where that can be. Default: none.
+	Zone string
+
+	// Standbys is the number of processes that keep a copy of each task's state, at most 8. Give all
+	// processes the same. 0 means 1; -1 means none.
+	Standbys int
+
 	// Partitions of intake, replies and control when the namespace is created. 0 means 12, or
 	// whatever the topics have. A namespace that exists with another count is refused.
 	Partitions int32
@@ -154,6 +162,9 @@ func (c Config) faults() []string {
 	}
 	if c.ReplicationFactor < 0 {
 		add("ReplicationFactor: %d is negative", c.ReplicationFactor)
+	}
+	if c.Standbys < -1 || c.Standbys > 8 {
+		add("Standbys: %d is not between -1 and 8", c.Standbys)
 	}
 	if n := len(c.TokenSecret); n > 0 && n < 16 {
 		add("TokenSecret: %d bytes are too few, at least 16 are needed", n)

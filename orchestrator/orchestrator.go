@@ -132,6 +132,8 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		Client:         client,
 		Advertise:      o.cfg.Advertise,
 		InstanceID:     o.cfg.InstanceID,
+		Zone:           o.cfg.Zone,
+		Standbys:       o.cfg.Standbys,
 		GroupProtocols: groupProtocols(o.definitions.current.Load().Level()),
 		Limits:         o.cfg.Limits,
 		Timing:         o.cfg.Timing,

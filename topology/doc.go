@@ -79,6 +79,21 @@
 //  14. Punctuation that was missed is made up for once; stream time never falls. (TestPunctuation,
 //     TestPunctuationWhileAway)
 //
+// # Sharing
+//
+// Members tell what they hold when they join; the leader plans with package
+// balance, which says who runs a task, who keeps a copy of it, and what has to be
+// warm before it moves. assignor.go is that as the group's protocol, and
+// assignor_wire.go the bytes.
+//
+//  15. A member lets go of a task before another is given it, also while older
+//     processes that know only the plain protocol are in the group. (TestScale,
+//     TestRollingUpgrade)
+//  16. A task moves from a living member only to a warm copy, and nothing moves
+//     that need not. (TestScale, TestStatic; balance: TestHistories)
+//  17. What another member said is bounded before it is believed, and what cannot
+//     be read counts as not said. (TestStranger, TestWireLimits, FuzzTold)
+//
 // # Files
 //
 // The walk of the data is cycle.go; commit.go ends it; takeover.go is how a task

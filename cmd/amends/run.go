@@ -38,6 +38,8 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.String("listen", defaultListen, "address of the HTTP API; there is no login, so keep it on loopback or in a network of your own")
 	f.String("advertise", "", "host:port at which the other processes reach the API (default: --listen, or the host name when that is a wildcard)")
 	f.String("instance", "", "stable name of this process in the group (default: none, partitions move at once when it stops)")
+	f.String("zone", "", "rack or availability zone of this process; copies are kept in another one (default: none)")
+	f.Int("standbys", 1, "processes that keep a copy of each task, at most 8; 0 for none")
 	f.Int("partitions", 0, "partitions of the namespace when it is created (default 12)")
 	f.Int("tasks", 0, "tasks of the namespace when it is created, at most --partitions (default: as many)")
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
@@ -140,6 +142,8 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 		Namespace:         s.text("namespace"),
 		DataDir:           s.text("data-dir"),
 		InstanceID:        s.text("instance"),
+		Zone:              s.text("zone"),
+		Standbys:          s.number("standbys"),
 		Partitions:        int32(s.number("partitions")),
 		Tasks:             int32(s.number("tasks")),
 		ReplicationFactor: int16(s.number("replication-factor")),
@@ -149,6 +153,9 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 
 		Client: []kgo.Opt{kgo.WithLogger(kslog.New(log.WithGroup("kafka")))},
 		Logger: log,
+	}
+	if cfg.Standbys == 0 {
+		cfg.Standbys = -1 // in a Config, 0 is the default
 	}
 	if level > slog.LevelDebug {
 		cfg.Client = nil // the client's own log is for debugging; what matters comes through ours
