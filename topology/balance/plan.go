@@ -34,9 +34,11 @@ type planner struct {
 	next   [][]int // tasks that a member was promised by the last plan, ascending
 	known
 
-	owner  []int // by task
-	runs   []int // by task: who runs it now; -1 for nobody, so that placing it takes nothing away
-	active []int // number of tasks by member
+	owner  []int  // by task
+	runs   []int  // by task: who runs it now; -1 for nobody, so that placing it takes nothing away
+	active []int  // number of tasks by member
+	gave   []bool // by member: to level the load
+	took   []bool
 
 	pending []move  // what waits for a copy to be warm
 	copies  [][]int // by task
@@ -52,7 +54,7 @@ func newPlanner(in Input) *planner {
 	k, n := len(in.Members), int(max(in.Tasks, 0))
 	p := &planner{
 		in: in, from: make([]int, k), taker: make([]bool, k), next: make([][]int, k),
-		owner: make([]int, n), active: make([]int, k),
+		owner: make([]int, n), active: make([]int, k), gave: make([]bool, k), took: make([]bool, k),
 		copies: make([][]int, n), standby: make([]int, k),
 	}
 	for i := range p.from {
@@ -202,18 +204,17 @@ func (p *planner) drain() {
 // once, until there are none. Nobody gives below its share, takes above it, or
 // does both, so that no task moves which need not.
 func (p *planner) level() {
-	gave, took := make([]bool, len(p.m)), make([]bool, len(p.m))
 	for {
-		m, ok := p.leveling(gave, took)
+		m, ok := p.leveling()
 		if !ok {
 			return
 		}
 		p.give(m.task, m.to)
-		gave[m.from], took[m.to] = true, true
+		p.gave[m.from], p.took[m.to] = true, true
 	}
 }
 
-func (p *planner) leveling(gave, took []bool) (move, bool) {
+func (p *planner) leveling() (move, bool) {
 	order := slices.Clone(p.takers)
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p.active[a], p.active[b]) })
 	tasks := p.tasksOf()
@@ -221,7 +222,7 @@ func (p *planner) leveling(gave, took []bool) (move, bool) {
 	ceil := (len(p.owner) + len(p.takers) - 1) / len(p.takers)
 	for _, from := range slices.Backward(order) {
 		for _, to := range order {
-			if took[from] || gave[to] {
+			if p.took[from] || p.gave[to] {
 				continue
 			}
 			if p.active[from]-p.active[to] < 2 || p.active[from] <= floor || p.active[to] >= ceil {
@@ -295,6 +296,7 @@ func (p *planner) wish() {
 		add(best(moves, func(a, b move) int {
 			return cmp.Or(
 				compareBool(p.promised(b.to, b.task), p.promised(a.to, a.task)),
+				compareBool(p.took[a.from], p.took[b.from]),
 				cmp.Compare(p.lag[a.to][a.task], p.lag[b.to][b.task]))
 		}))
 	}
