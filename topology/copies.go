@@ -46,10 +46,18 @@ func (m *member) told(s share) {
 func (m *member) begin() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.mu.joined = true
 	m.mu.share = m.mu.coming
 	if len(m.mu.share.next) > 0 {
 		m.checkLater()
 	}
+}
+
+// outside notes that this process is not in the group any more, or yet.
+func (m *member) outside() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.joined = false
 }
 
 // tells is what this process says of itself when it joins.

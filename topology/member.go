@@ -75,7 +75,9 @@ func newMember(cfg *Config, base []kgo.Opt, held func() []balance.Held) (*member
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
 			m.record(nil, topics[cfg.Changelog])
 		}),
+		// Called as well, without tasks, when the group does not let this process in.
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
+			m.outside()
 			m.record(nil, topics[cfg.Changelog])
 		}),
 	)
@@ -96,7 +98,6 @@ func newMember(cfg *Config, base []kgo.Opt, held func() []balance.Held) (*member
 // record notes what the group said.
 func (m *member) record(assigned, revoked []int32) {
 	m.mu.Lock()
-	m.mu.joined = true
 	for _, task := range assigned {
 		m.mu.owned[task] = true
 	}
@@ -142,7 +143,7 @@ func (m *member) owns(task int32) bool {
 	return m.mu.owned[task]
 }
 
-// joined reports whether the group has answered at least once.
+// joined reports whether this process is in the group, as far as it knows.
 func (m *member) joined() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -530,3 +530,26 @@ func TestStranger(t *testing.T) {
 		})
 	}
 }
+
+// TestNames: processes of two levels of a namespace find the protocol that they
+// have in common, with copies; one that has none of the names is not let in.
+func TestNames(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T, c *kafkatest.Cluster) {
+		w := newTroupe(t, c, 4, 1_000_000, 500_000)
+		ca, cb := w.config("a"), w.config("b")
+		ca.GroupProtocols = []string{"level-3", "level-2"}
+		cb.GroupProtocols = []string{"level-2", "level-1"}
+		a, b := w.join(ca), w.join(cb)
+		w.shared(map[string]int{a.name: 2, b.name: 2})
+		w.calm(1, a, b)
+
+		cd := w.config("d")
+		cd.GroupProtocols = []string{"level-1"}
+		d := w.join(cd)
+		time.Sleep(time.Minute)
+		if d.joined() || w.groupSize() != 2 {
+			t.Errorf("a process of level 1 is in the group: %v, %d members", d.joined(), w.groupSize())
+		}
+		w.shared(map[string]int{a.name: 2, b.name: 2})
+	})
+}
