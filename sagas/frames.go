@@ -39,10 +39,10 @@ func (m *machine) seen(node int, frame int32) int {
 		if i := t.slot(frame, node, len(m.p.Steps)); i >= 0 {
 			return int(i)
 		}
-		if m.inst.shelf.hasNode(m.p, node) {
-			m.needAround(frame)
-		}
 		if fr := &t.frames[frame]; fr.end > fr.start {
+			if m.inst.shelf.hasNode(m.p, node) {
+				m.needInside(fr.start, fr.end)
+			}
 			for i := fr.end - 1; i >= fr.start; i-- {
 				if m.inst.Steps[i].Node == node {
 					return int(i)

@@ -148,7 +148,9 @@ func (u *undoing) inDebt(node int, frame int32) bool {
 		if i := t.slot(frame, node, len(m.p.Steps)); i >= 0 {
 			return u.owed(i)
 		}
-		m.needAround(frame)
+		if m.inst.shelf.hasNode(m.p, node) {
+			m.needInside(t.frames[frame].start, t.frames[frame].end)
+		}
 		found := false
 		for i := t.frames[frame].start; i < t.frames[frame].end; i++ {
 			if m.inst.Steps[i].Node == node {

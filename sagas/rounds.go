@@ -199,9 +199,7 @@ func (m *machine) repeat(i int) {
 // lost a race, or one whose effect is not known though it may have to be undone: the round is not over
 // before that is cleared up.
 func (m *machine) unclear(from, to int32) bool {
-	if from < to {
-		m.needAround(m.shape().steps[from].frame)
-	}
+	m.needInside(from, to)
 	unclear := false
 	for i := from; i < to; i++ {
 		s := &m.inst.Steps[i]
@@ -218,8 +216,8 @@ func (m *machine) unclear(from, to int32) bool {
 // forget drops the earlier rounds of a repeat that owe nothing and whose steps are all definite. So a
 // loop without debts is bounded, however long it runs. REQUIRES: no round is open.
 func (m *machine) forget(i int) {
-	m.needAround(m.shape().steps[i].frame)
 	t, inst := m.shape(), m.inst
+	m.needInside(int32(i), t.steps[i].end)
 	lost := make([]bool, len(t.frames))
 	some := false
 	for k := t.steps[i].first; k != 0; k = t.frames[k].next {

@@ -27,21 +27,15 @@ func (m *machine) needWhole() {
 	}
 }
 
-// needAround asks for the whole instance unless frame k of the tree lies in a page, which then has all
-// that is inside it.
-func (m *machine) needAround(k int32) {
-	if !m.inst.shelf.missing() {
-		return
-	}
-	for ; k != 0; k = m.shape().frames[k].in {
-		id := m.frameOf(k).ID
-		for n := range m.inst.shelf.groups {
-			if m.inst.shelf.groups[n].owns(id) {
-				return
-			}
+// needInside asks for the whole instance when items that belong to one of the steps from to to are on the
+// shelf. A page has all that is inside its items, so this is never so for steps in a page.
+func (m *machine) needInside(from, to int32) {
+	m.inst.shelf.each(func(g *group, _ int, _ *pageInfo) bool {
+		if owner := m.shape().slot(m.inst.frameAt(g.in)+1, g.node, len(m.p.Steps)); owner >= from && owner < to {
+			panic(need{whole: true})
 		}
-	}
-	panic(need{whole: true})
+		return true
+	})
 }
 
 // waitsForPivot says whether a failure keeps everything from going on: then what is on the shelf may not be

@@ -84,8 +84,8 @@ func (m *machine) takes(k int32, code string) bool {
 	if m.p.Pivot < 0 {
 		return true
 	}
-	m.needAround(k)
 	fr := &m.shape().frames[k]
+	m.needInside(fr.start, fr.end)
 	for i := fr.start; i < fr.end; i++ { // there is no way back from a pivot
 		if s := &m.inst.Steps[i]; s.Kind == Pivot && (s.inFlight() || s.unpayable()) {
 			return false
@@ -96,9 +96,9 @@ func (m *machine) takes(k int32, code string) bool {
 
 // turn turns frame k round: it sends no new do, drains or is eager, and pays its debts.
 func (m *machine) turn(k int32, cause Cause) {
-	m.needAround(k)
 	t := m.shape()
 	f, fr := m.frameOf(k), t.frames[k]
+	m.needInside(fr.start, fr.end)
 	m.transitions++
 	f.State = FrameUndoing
 	f.Cause = cause
