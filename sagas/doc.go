@@ -20,6 +20,9 @@
 //	}
 //	// carry out the effects in the transaction that stores the record
 //
+// A store that keeps big instances in pages uses a Record instead (record.go): an event then reads and writes
+// only what it touches of an instance with many items, with the same result.
+//
 // # Where to read
 //
 // The comment of Step has the two transition tables; the comments in the code name the rows. Each
