@@ -146,6 +146,26 @@ func TestFramesAreNotShared(t *testing.T) {
 	}
 }
 
+// What a lane did for one item is not seen by another, in which that lane did not run.
+func TestItemsDoNotSeeOneAnother(t *testing.T) {
+	w := blockWorld(t, `
+saga: big
+version: 1
+participants: {svc: {ops: [do, undo]}}
+steps:
+- id: lines
+  each: {in: '=input.lines', as: x, key: '=x', max: 10, atOnce: 2}
+  do:
+  - {id: s, scope: {catch: {on: ['*'], do: [{id: k, call: svc.k, kind: readonly, keep: [v]}]}}, do: [{id: a, call: svc.a, undo: {call: svc.b}}]}
+  - {id: z, call: svc.z, with: {seen: '=step.k.?v.orValue("none")'}, kind: readonly}
+`, `{"lines":["p","q"]}`)
+	w.reply("lines[p]/s[1]/a", OutcomeRejected, code("NO"))
+	w.reply("lines[p]/k", OutcomeOK, output(`{"v":"of p"}`))
+	w.has(`command do lines[p]/z round 1 attempt 1 {"seen":"of p"}`)
+	w.reply("lines[q]/s[1]/a", OutcomeOK)
+	w.has(`command do lines[q]/z round 1 attempt 1 {"seen":"none"}`)
+}
+
 func compileText(t testing.TB, src string) (*Plan, *Definition) {
 	t.Helper()
 	d, err := ParseDefinition("test", []byte(src))

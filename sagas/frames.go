@@ -29,7 +29,7 @@ func (f *Frame) isRound(p *Plan) bool {
 }
 
 // seen is the step of a node as it is seen from a frame of the tree: that in the frame itself, else the
-// newest inside it, else the same in the frame around it. -1 = there is none.
+// newest inside it, else the same in the frame around it; never that of another item. -1 = there is none.
 func (m *machine) seen(node int, frame int32) int {
 	if !m.inst.dynamic() {
 		return node
@@ -51,6 +51,10 @@ func (m *machine) seen(node int, frame int32) int {
 		}
 		if frame == 0 {
 			return -1
+		}
+		f := m.frameOf(frame)
+		if each := &m.p.Steps[f.Node]; each.Node == NodeEach && node > f.Node && node < each.End {
+			return -1 // it did not run in this item, and what it did in others is not for this one
 		}
 		frame = t.frames[frame].in
 	}
