@@ -67,6 +67,8 @@
 //   - nobody takes the first of several: there is no race, and no finish that others are at work beside;
 //   - a scope treats all failures that one of its rounds can have in the same way: it lists all their
 //     codes or none;
+//   - no each that tolerates fails after the commit, where nobody takes its failure: what its other items had
+//     begun then stays;
 //   - what may be turned round can be taken back: there is no retriable in it, and each undo succeeds in
 //     the end;
 //   - no condition, input or output reads saga.now.

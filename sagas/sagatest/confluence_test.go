@@ -66,6 +66,11 @@ func drawConfluentPlan(t *rapid.T) *sagas.Plan {
 		if s.Kind == sagas.Retriable && mayTurn(p, i) {
 			s.Kind = sagas.Optional
 		}
+		if s.Node == sagas.NodeEach && s.Each.OnFailure == sagas.ItemTolerate && p.Pivot >= 0 && i > p.Pivot && !mayTurn(p, i) { // nobody takes its failure
+			each := *s.Each
+			each.OnFailure = sagas.ItemCollect
+			s.Each = &each
+		}
 		if s.Node == sagas.NodeCall {
 			s.Keep = []string{"v"} // the more can differ
 		}
