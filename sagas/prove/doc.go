@@ -56,11 +56,13 @@
 //     owes nothing, of which nothing is on its way and whose participant holds nothing, will neither send
 //     nor hear anything: in a saga that compensates, it is as if it had never been sent. A debt that was
 //     stopped for a person, while no operator may act any more, stays a debt, whatever led to it.
+//   - What became of an optional step without an undo that no expression names. Whatever its participant
+//     did or will do, the saga goes on in the same way and no property asks for it.
 //   - What only goes forward. A saga that compensates never runs again, so what expressions could ask
 //     for has no reader: the input, outputs, signals, decisions, branches taken, causes and codes. What an
 //     undo.with or inquire.with names is kept (reads.go): they are looked at on the way back.
 //   - Cancels that were answered, once the saga left RUNNING.
-//     These three leave alone what an operator could still act upon.
+//     The last four leave alone what an operator could still act upon.
 //   - A state is known by 128 bits of the SHA-256 of its description. Options.FullKeys compares the
 //     descriptions themselves.
 //

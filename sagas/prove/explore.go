@@ -23,7 +23,8 @@ type explorer struct {
 	after [][]bool // after[i][d]: node i depends on node d, in their lane
 	flat  bool     // no node has a body
 	reads []bool   // by node: an expression that is looked at on the way back may ask for it
-	// ... and for the input, an item or a signal.
+	named []bool   // by node: any expression may ask for it
+	// On the way back expressions may ask for the input, an item or a signal:
 	readsInput, readsSignals bool
 	inputs                   [][]byte
 	outs                     [][][]byte // by node: the outputs of its command

@@ -87,6 +87,9 @@ func (f *forgetter) step(st *sagas.StepState) {
 		f.keep(st)
 		return
 	}
+	if f.passed(st, d) {
+		return
+	}
 	if w.do && !f.operators && f.x.opts.Faults == 0 {
 		f.alike(st)
 	}
@@ -129,6 +132,23 @@ func (f *forgetter) keep(st *sagas.StepState) {
 		}
 		id = fr.In
 	}
+}
+
+// passed takes an optional step that owes nothing out of the game once it was resolved, however that
+// was, when no expression asks for it: nothing but its own state can come of what is on its way.
+func (f *forgetter) passed(st *sagas.StepState, d *sagas.PlanStep) bool {
+	if f.operators || d.Kind != sagas.Optional || owes(d) || st.Record.Set() || f.x.named[st.Node] || st.Undo != sagas.UndoNone || st.Timer.Due != 0 ||
+		slices.ContainsFunc(f.inst.Attention, func(a sagas.Attention) bool { return a.Path == st.Path }) {
+		return false
+	}
+	f.s.close(st.Path)
+	f.s.msgs = slices.DeleteFunc(f.s.msgs, func(m message) bool { return m.path == st.Path })
+	state := sagas.StepSkipped
+	if f.back {
+		state = sagas.StepAbandoned
+	}
+	*st = sagas.StepState{Path: st.Path, Node: st.Node, Frame: st.Frame, Kind: st.Kind, State: state}
+	return true
 }
 
 // alike takes every do on its way, and every answer to one, for the first attempt. The step will not be

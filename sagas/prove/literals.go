@@ -61,7 +61,8 @@ type asker struct {
 	events map[string]*field // await: by id of the node
 	names  map[string]*field // items of the enclosing each nodes
 	event  *field
-	asked  []string // signals that are asked for by name
+	asked  []string        // signals that are asked for by name
+	texts  strings.Builder // of all expressions
 }
 
 func newAsker() (*asker, error) {
@@ -194,6 +195,7 @@ func (a *asker) parse(text string) ast.Expr {
 	if text == "" {
 		return nil
 	}
+	a.texts.WriteString(text + " ")
 	tree, errs := a.parser.Parse(common.NewTextSource(text))
 	if len(errs.GetErrors()) > 0 {
 		return nil

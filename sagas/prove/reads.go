@@ -10,23 +10,35 @@ import (
 // of undos and of questions. A node counts as asked for when its id stands anywhere in such an
 // expression, whatever it means there; without a definition to look at, everything counts.
 func (x *explorer) read(d *sagas.Definition) {
-	x.reads = make([]bool, len(x.plan.Steps))
 	var all strings.Builder
-	words := make(map[string]bool)
 	if d != nil {
 		expressions(d.Steps, &all)
-		for _, w := range strings.FieldsFunc(all.String(), func(r rune) bool {
-			return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-		}) {
-			words[w] = true
-		}
 	}
+	words := wordsOf(all.String())
 	x.readsInput = d == nil || words["input"]
 	x.readsSignals = d == nil || words["signals"]
-	for i := range x.plan.Steps {
-		id := x.plan.Steps[i].Path
-		x.reads[i] = d == nil || words[id] || strings.Contains(id, "-") && strings.Contains(all.String(), id)
+	x.reads = named(x.plan, d, all.String())
+}
+
+// named says of each node whether its id stands anywhere in a text.
+func named(p *sagas.Plan, d *sagas.Definition, text string) []bool {
+	words := wordsOf(text)
+	out := make([]bool, len(p.Steps))
+	for i := range p.Steps {
+		id := p.Steps[i].Path
+		out[i] = d == nil || words[id] || strings.Contains(id, "-") && strings.Contains(text, id)
 	}
+	return out
+}
+
+func wordsOf(text string) map[string]bool {
+	words := make(map[string]bool)
+	for _, w := range strings.FieldsFunc(text, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		words[w] = true
+	}
+	return words
 }
 
 // expressions gathers the inputs of all undos and questions.

@@ -46,6 +46,7 @@ func (x *explorer) draw(p *sagas.Plan) error {
 			x.payloads[i] = x.combine("event of "+s.Path, f, names(f), maxOutputs)
 		}
 	}
+	x.named = named(x.plan, p.Definition, a.texts.String())
 	sort.Strings(a.asked)
 	x.asked = a.asked
 	x.inputs = x.opts.Inputs
