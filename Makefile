@@ -15,7 +15,7 @@ ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . |
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench bench-ceiling clean
+.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench roll bench-ceiling clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -106,6 +106,11 @@ kafka-down: ## stop the Kafka that kafka-up started
 kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one started for it
 	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -p 1 -v -timeout 20m $(KAFKA_TEST_FLAGS) $(ON_KAFKA)
 
+ROLL_FLAGS ?= -roll.processes 3 -roll.rate 300 -roll.rounds 5 -roll.kills 3 -roll.state 200 -roll.limits
+roll: build ## rolling restarts and kill -9 under load on three brokers: prints the gaps, fails when a limit is not held (ROLL_FLAGS)
+	NODES=3 KAFKA_PORT=$(or $(KAFKA_PORT),19092) KAFKA_HEAP=$(or $(KAFKA_HEAP),1g) deploy/kafka/with-kafka.sh \
+		$(GO) test -tags $(TAGS) -count=1 -v -timeout 60m -run '^TestKafkaRoll$$' ./internal/blackbox $(ROLL_FLAGS)
+
 nightly: ## the long run: ten thousand drawn definitions, the examples proved, race everywhere, fuzzing, three brokers
 	RAPID_CHECKS=10000 $(GO) test -tags $(TAGS) -count=1 -timeout 6h -run 'TestP[0-9]|TestFlatAndTree' ./sagas/sagatest
 	$(MAKE) mutants
@@ -114,6 +119,7 @@ nightly: ## the long run: ten thousand drawn definitions, the examples proved, r
 	CGO_ENABLED=1 $(GO) test -tags $(TAGS) -race -count=1 -timeout 60m ./...
 	$(MAKE) fuzz FUZZTIME=5m
 	NODES=3 KAFKA_PORT=19092 $(MAKE) kafka-test
+	$(MAKE) roll
 
 bench: ## run the benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...

@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/topology"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,6 +30,9 @@ type engine struct {
 	moving bool
 	ready  error
 	live   error
+
+	draining bool
+	copies   map[string]sagas.View // of what another process owns
 
 	acted     []*protocol.Admin
 	signalled []*protocol.Signal
@@ -77,6 +82,15 @@ func (e *engine) Complete(p orchestrator.Page) bool          { return len(p.Task
 func (e *engine) Definitions() []orchestrator.DefinitionInfo { return nil }
 func (e *engine) Ready() error                               { return e.ready }
 func (e *engine) Live() error                                { return e.live }
+func (e *engine) Draining() bool                             { return e.draining }
+
+func (e *engine) GetStale(ctx context.Context, id string) (sagas.View, topology.Lag, error) {
+	if v, ok := e.copies[id]; ok {
+		return v, topology.Lag{Records: 3, Age: 1500 * time.Millisecond}, nil
+	}
+	v, err := e.Get(ctx, id)
+	return v, topology.Lag{}, err
+}
 
 // pair is two processes: a asks b.
 func pair(t *testing.T) (a, b *engine, urlA string) {
@@ -252,9 +266,32 @@ func TestReadinessIsLatched(t *testing.T) {
 	if resp, body := get(t, url+"/readyz?verbose"); resp.StatusCode != 200 || !strings.Contains(body, "neighbour") {
 		t.Errorf("verbose: %d %s", resp.StatusCode, body)
 	}
+	a.draining = true
+	if got := status("/readyz"); got != 503 || status("/livez") != 200 {
+		t.Errorf("while it drains: %d", got)
+	}
+	a.draining = false
 	a.live = errors.New("stalled")
 	if status("/readyz") != 503 || status("/livez") != 503 {
 		t.Error("a stalled process is reported as well")
+	}
+}
+
+// TestStaleRead: a copy answers when it is asked for, and says how far behind it may be.
+func TestStaleRead(t *testing.T) {
+	a, _, url := pair(t)
+	a.copies = map[string]sagas.View{"far/1": {WorkflowID: "far/1", Rev: 5}}
+	resp, _ := get(t, url+"/api/v1/instances/far/1")
+	if resp.Header.Get(HeaderNode) != "b" || resp.Header.Get(HeaderLagMillis) != "" {
+		t.Errorf("the owner's answer: %v", resp.Header)
+	}
+	resp, _ = get(t, url+"/api/v1/instances/far/1?stale")
+	if h := resp.Header; h.Get(HeaderNode) != "a" || h.Get("ETag") != `"5"` || h.Get(HeaderLagRecords) != "3" || h.Get(HeaderLagMillis) != "1500" {
+		t.Errorf("the copy's answer: %v", h)
+	}
+	resp, _ = get(t, url+"/api/v1/instances/near/1?stale")
+	if h := resp.Header; resp.StatusCode != 200 || h.Get(HeaderLagRecords) != "0" || h.Get(HeaderLagMillis) != "0" {
+		t.Errorf("the owner's answer to ?stale: %d %v", resp.StatusCode, h)
 	}
 }
 

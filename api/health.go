@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// readiness is latched: once ready, a process stays ready while it lives. A neighbour's restart moves
+// readiness is latched: once ready, a process stays ready until it stops. A neighbour's restart moves
 // partitions here, which have to be restored first; that must not take this process out of service
-// for those it already has.
+// for those it already has. While it drains it is not ready: nobody new should be sent here.
 type readiness struct{ reached atomic.Bool }
 
 func (s *server) livez(w http.ResponseWriter, r *http.Request) {
@@ -21,7 +21,7 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 		s.ready.reached.Store(true)
 	}
 	err := now
-	if s.ready.reached.Load() {
+	if s.ready.reached.Load() && !s.engine.Draining() {
 		err = s.engine.Live()
 	}
 	if r.URL.Query().Has("verbose") {

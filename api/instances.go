@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/sagas"
 )
 
 // peerBytes bounds the answer of another process.
@@ -28,7 +29,7 @@ func (s *server) getInstance(w http.ResponseWriter, r *http.Request) {
 			Cause: fmt.Sprintf("a workflow ID is <type>/<id> of at most %d bytes", maxWorkflowID)})
 		return
 	}
-	view, err := s.engine.Get(r.Context(), id)
+	view, err := s.get(w, r, id)
 	var moved *orchestrator.MovedError
 	switch {
 	case errors.As(err, &moved) && r.Header.Get(headerHop) != "":
@@ -47,6 +48,20 @@ func (s *server) getInstance(w http.ResponseWriter, r *http.Request) {
 		}
 		writeJSON(w, view)
 	}
+}
+
+// get answers from the owner's store, or with ?stale from whatever copy is here, and then says how far
+// it may be behind.
+func (s *server) get(w http.ResponseWriter, r *http.Request, id string) (sagas.View, error) {
+	if !r.URL.Query().Has("stale") {
+		return s.engine.Get(r.Context(), id)
+	}
+	view, lag, err := s.engine.GetStale(r.Context(), id)
+	if err == nil {
+		w.Header().Set(HeaderLagRecords, strconv.FormatInt(lag.Records, 10))
+		w.Header().Set(HeaderLagMillis, strconv.FormatInt(lag.Age.Milliseconds(), 10))
+	}
+	return view, err
 }
 
 // relay passes the owner's answer on.

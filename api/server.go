@@ -12,10 +12,18 @@ import (
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/topology"
 )
 
 // HeaderNode says which process answered.
 const HeaderNode = "Amends-Node"
+
+// How far an answer with ?stale may be behind: the state records that the copy lacks, and the
+// milliseconds since it had all of them. Both are 0 when the owner answered.
+const (
+	HeaderLagRecords = "Amends-Lag-Records"
+	HeaderLagMillis  = "Amends-Lag-Ms"
+)
 
 // headerHop marks a request that one process makes of another: the other answers for itself only.
 const headerHop = "Amends-Hop"
@@ -23,6 +31,7 @@ const headerHop = "Amends-Hop"
 // Engine is what the API shows: an *orchestrator.Orchestrator.
 type Engine interface {
 	Get(ctx context.Context, workflowID string) (sagas.View, error)
+	GetStale(ctx context.Context, workflowID string) (sagas.View, topology.Lag, error)
 	List(orchestrator.Filter) (orchestrator.Page, error)
 	Owners(ctx context.Context) ([]string, error)
 	Complete(orchestrator.Page) bool
@@ -36,6 +45,7 @@ type Engine interface {
 type Health interface {
 	Ready() error
 	Live() error
+	Draining() bool
 }
 
 // Options of a handler.

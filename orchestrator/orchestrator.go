@@ -192,6 +192,12 @@ func (o *Orchestrator) Ready() error {
 	return w.Ready()
 }
 
+// Draining says whether this process is stopping: it gives its tasks away and takes no new ones.
+func (o *Orchestrator) Draining() bool {
+	w := o.worker.Load()
+	return w != nil && w.Draining()
+}
+
 // Live says whether the loops turn: nil, or which one does not. It never asks Kafka.
 func (o *Orchestrator) Live() error {
 	if w := o.worker.Load(); w != nil {

@@ -80,24 +80,43 @@ func (o *Orchestrator) Get(ctx context.Context, workflowID string) (sagas.View, 
 	key := []byte(workflowID)
 	task := w.TaskOf(key)
 	if view, ok := w.View(task); ok {
-		inst, err := readWhole(view, workflowID)
-		switch {
-		case errors.Is(err, topology.ErrNotRunning):
-			return sagas.View{}, movingError(err)
-		case errors.Is(err, sagas.ErrCorrupt), errors.Is(err, sagas.ErrNewerFormat):
-			return sagas.View{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the stored instance cannot be read", Err: err}
-		case err != nil:
-			return sagas.View{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the store cannot be read", Err: err}
-		case inst == nil:
-			return sagas.View{}, &Error{Code: CodeNotFound, Class: ErrNotFound, Cause: fmt.Sprintf("no instance %q", workflowID)}
-		}
-		return inst.View(o.definitions.current.Load().plan(inst.DefinitionRef())), nil
+		return o.read(view, workflowID)
 	}
 	address, self, err := w.Owner(ctx, task)
 	if err != nil || self || address == "" {
 		return sagas.View{}, movingError(err) // self: it is being restored here
 	}
 	return sagas.View{}, &MovedError{Address: address}
+}
+
+// GetStale is Get from whatever copy of the instance this process has: that of its task, or that of a
+// standby, which may be behind by the lag. Without a copy here it is Get. An instance that is not found
+// in a standby may have begun since.
+func (o *Orchestrator) GetStale(ctx context.Context, workflowID string) (sagas.View, topology.Lag, error) {
+	if w := o.worker.Load(); w != nil {
+		if view, lag, ok := w.StaleView(w.TaskOf([]byte(workflowID))); ok {
+			v, err := o.read(view, workflowID)
+			return v, lag, err
+		}
+	}
+	v, err := o.Get(ctx, workflowID)
+	return v, topology.Lag{}, err
+}
+
+// read shows one instance of a store.
+func (o *Orchestrator) read(view topology.View, workflowID string) (sagas.View, error) {
+	inst, err := readWhole(view, workflowID)
+	switch {
+	case errors.Is(err, topology.ErrNotRunning):
+		return sagas.View{}, movingError(err)
+	case errors.Is(err, sagas.ErrCorrupt), errors.Is(err, sagas.ErrNewerFormat):
+		return sagas.View{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the stored instance cannot be read", Err: err}
+	case err != nil:
+		return sagas.View{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the store cannot be read", Err: err}
+	case inst == nil:
+		return sagas.View{}, &Error{Code: CodeNotFound, Class: ErrNotFound, Cause: fmt.Sprintf("no instance %q", workflowID)}
+	}
+	return inst.View(o.definitions.current.Load().plan(inst.DefinitionRef())), nil
 }
 
 func movingError(err error) error {

@@ -152,8 +152,9 @@ type Limits struct {
 type Timing struct {
 	// Heartbeat of the group member. Default 500 ms, at most 10 minutes.
 	Heartbeat time.Duration
-	// Session after which the group declares this process dead. Default 10 s,
-	// or three heartbeats when that is more.
+	// Session after which the group declares this process dead. Default 6 s,
+	// the least that a broker accepts unless told otherwise, or three heartbeats
+	// when that is more.
 	Session time.Duration
 	// Transaction is the transaction timeout. Default 10 s.
 	Transaction time.Duration
@@ -251,7 +252,7 @@ func (c Config) withDefaults() Config {
 
 	t := &c.Timing
 	def(&t.Heartbeat, 500*time.Millisecond)
-	def(&t.Session, max(10*time.Second, 3*t.Heartbeat))
+	def(&t.Session, max(6*time.Second, 3*t.Heartbeat))
 	def(&t.Transaction, 10*time.Second)
 	def(&t.FetchMaxWait, 5*time.Second)
 	def(&t.Offsets, 5*time.Second)

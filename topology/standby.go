@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,7 @@ type standby struct {
 	fault   atomic.Pointer[error]            // the consumer or the store has found
 
 	// Of the goroutine of run.
-	scratch []*kgo.Record
+	pending []*kgo.Record // fetched, without the marker that ends their commit
 	muts    []statestore.Mutation
 	latest  int64
 
@@ -110,6 +111,7 @@ func (s *standby) run() {
 		err := s.live()
 		s.serving.Store(nil)
 		s.queue.clear()
+		s.pending = nil
 		s.fault.Store(nil)
 		if s.stopping() {
 			break
@@ -215,29 +217,46 @@ func (s *standby) cancelOnStop(cancel context.CancelFunc) (unhook func()) {
 	}
 }
 
-// load writes what waits into the store, at most one cycle's worth, and reports
-// whether there was any.
+// load writes what waits into the store and reports whether there was any. It
+// ends behind a marker, so that readers never see a part of a commit: what comes
+// after the last one is kept until the next has come. Only a commit far above the
+// limits of a cycle is written in parts.
 func (s *standby) load() (more bool, err error) {
-	records := s.queue.take(s.cfg.Limits.CycleRecords, s.cfg.Limits.CycleBytes, s.scratch[:0])
-	s.scratch = records
-	if len(records) == 0 {
+	kept := len(s.pending)
+	s.pending = s.queue.take(s.cfg.Limits.CycleRecords, s.cfg.Limits.CycleBytes, s.pending)
+	if len(s.pending) == kept {
 		return false, nil
 	}
-	defer clear(records)
-	if s.muts, s.latest, err = changelog.Mutations(s.muts[:0], records, s.latest); err != nil {
+	n := 0
+	for i := len(s.pending); i > kept && n == 0; i-- {
+		if s.pending[i-1].Attrs.IsControl() {
+			n = i
+		}
+	}
+	if n == 0 && len(s.pending) > pendingMost*s.cfg.Limits.CycleRecords {
+		n = len(s.pending)
+	}
+	if n == 0 {
+		return true, nil
+	}
+	if s.muts, s.latest, err = changelog.Mutations(s.muts[:0], s.pending[:n], s.latest); err != nil {
 		return false, err
 	}
 	defer clear(s.muts)
 	if err := s.failpoint(FailTail); err != nil {
 		return false, err
 	}
-	next := records[len(records)-1].Offset + 1
+	next := s.pending[n-1].Offset + 1
 	if err := s.store.Load(s.muts, statestore.Position{Next: next, Time: s.latest}); err != nil {
 		return false, fmt.Errorf("load changelog %s/%d: %w", s.cfg.Changelog, s.id, err)
 	}
+	s.pending = slices.Delete(s.pending, 0, n)
 	s.loaded(next)
 	return true, s.failpoint(FailTailed)
 }
+
+// pendingMost is how many cycles' worth of records are kept for a marker.
+const pendingMost = 4
 
 func (s *standby) failpoint(name string) error {
 	err := s.cfg.Failpoint(name, s.id)

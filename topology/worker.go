@@ -429,7 +429,7 @@ func (w *Worker) Standbys() []StandbyInfo {
 }
 
 // StaleView gives access to the store of a standby in this process, and says how
-// far it may be behind. A part of a commit may be in view before the rest of it.
+// far it may be behind. It shows whole commits.
 func (w *Worker) StaleView(task int32) (View, Lag, bool) {
 	w.mu.Lock()
 	s := w.mu.standbys[task]

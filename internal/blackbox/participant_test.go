@@ -30,6 +30,8 @@ type participant struct {
 	// percent. Half of them have taken effect: the answer was lost. The other
 	// half have not: the command was.
 	silent uint64
+	// seen, when set, hears of each command as it comes.
+	seen func(wid, command string)
 	// mute makes it answer nothing at all, and execute nothing.
 	mute atomic.Bool
 
@@ -140,6 +142,9 @@ func (p *participant) handle(r *kgo.Record, now time.Time) *kgo.Record {
 		if h[must] == "" {
 			p.fault("%s: header %s is missing", h["saga-wid"], must)
 		}
+	}
+	if p.seen != nil {
+		p.seen(h["saga-wid"], h["saga-cmd"])
 	}
 	if h["idempotency-key"] != h["saga-key"] {
 		p.fault("%s: idempotency-key is not saga-key", h["saga-wid"])

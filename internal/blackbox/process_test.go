@@ -86,6 +86,12 @@ type process struct {
 // it failed.
 func startProcesses(t *testing.T, c *kafkatest.Cluster, n int) []*process {
 	t.Helper()
+	return startProcessesWith(t, c, n, func(name string) []string { return []string{"--instance", name} })
+}
+
+// startProcessesWith gives each process further flags.
+func startProcessesWith(t *testing.T, c *kafkatest.Cluster, n int, flags func(name string) []string) []*process {
+	t.Helper()
 	dir := t.TempDir()
 	all := make([]*process, n)
 	for i := range all {
@@ -94,14 +100,13 @@ func startProcesses(t *testing.T, c *kafkatest.Cluster, n int) []*process {
 			t: t, name: name, listen: freeAddress(t),
 			log: filepath.Join(dir, name+".log"),
 		}
-		p.args = []string{
+		p.args = append([]string{
 			"run",
 			"--brokers", strings.Join(c.Seeds(), ","),
 			"--namespace", c.Namespace(),
 			"--data-dir", filepath.Join(dir, name),
 			"--listen", p.listen,
-			"--instance", name,
-		}
+		}, flags(name)...)
 		all[i] = p
 		p.start()
 	}
