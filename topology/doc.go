@@ -94,6 +94,27 @@
 //  17. What another member said is bounded before it is believed, and what cannot
 //     be read counts as not said. (TestStranger, TestWireLimits, FuzzTold)
 //
+// # Handing over
+//
+// A standby (standby.go) tails a changelog into the store that the task would
+// restore. The store is a replica (replica.go), which goes from one holder in the
+// process to the next, open. Who takes a task over reads near to the end first
+// and fences the former owner then, who works on until that moment; drain.go is
+// that for a process that stops, watchdog.go for a task that is stuck.
+//
+//  18. A store is open in one place at a time: the next holder of a replica waits
+//     until the former has gone. (TestStandbyPromotion, every test by the lock of
+//     the directory)
+//  19. A standby holds only what is committed, and shows whole commits.
+//     (TestStandbySeesNoOpenTransaction, TestStandbyHoldsWhatIsCommitted)
+//  20. The promotion of a warm standby restores nothing. (TestStandbyPromotion)
+//  21. A task that moves works until it is fenced, and takes nothing over any
+//     more. (TestMovingTaskWorksOn)
+//  22. The end of a process waits for nobody who is not there, and for nobody
+//     longer than Timing.Drain. (TestDrainEnds)
+//  23. A stuck task is given away alone, and what it tries later is refused.
+//     (TestStuckTask, TestStuckAlone)
+//
 // # Files
 //
 // The walk of the data is cycle.go; commit.go ends it; takeover.go is how a task

@@ -398,3 +398,59 @@ func TestStuckAlone(t *testing.T) {
 		r.rebuilt(a)
 	})
 }
+
+// TestStuckTask: a processor does not return. Its task is given away, to another
+// process that does its work, and the other tasks of this one go on. Nothing
+// happens twice when it returns after all.
+func TestStuckTask(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T, c *kafkatest.Cluster) {
+		r := newRig(t, c, 4, 4)
+		da, db := kafkatest.NewDisk(), kafkatest.NewDisk()
+		ca := r.memberConfig("a", da)
+		ca.Timing.Away = time.Minute
+		gate := make(chan struct{})
+		var stuck atomic.Int32
+		stuck.Store(-1)
+		ca.Failpoint = func(name string, task int32) error {
+			if name == FailAdvance && stuck.CompareAndSwap(task, -1) {
+				<-gate
+			}
+			return nil
+		}
+		a := r.start(ca, da).ready(4)
+		b := r.start(r.memberConfig("b", db), db).ready(2)
+		a.ready(2).warm(2)
+		r.send(3, 20, "inc")
+		r.check(a, b)
+
+		victim, other := a.Tasks()[0].Task, a.Tasks()[1].Task
+		old := a.find(victim)
+		stuck.Store(victim)
+		r.send(3, 20, "inc")
+		r.until("b has the stuck task", func() bool {
+			view, ok := b.View(victim)
+			return ok && view.Task() == victim
+		})
+		r.check(a, b) // the records that a holds included
+		if old.state() != TaskHalted || !strings.Contains(old.info().Reason, "stuck") {
+			t.Errorf("task %d is %v: %s", victim, old.state(), old.info().Reason)
+		}
+		if _, ok := a.View(other); !ok {
+			t.Errorf("task %d of the same process does not run", other)
+		}
+		if err := a.Live(); err != nil {
+			t.Error(err)
+		}
+		close(gate)
+		<-old.quiet
+		r.send(1, 20, "inc")
+		r.check(a, b)
+		time.Sleep(2 * time.Minute) // long enough for a to be asked again
+		r.until("all tasks run", func() bool { return len(a.holding())+len(b.holding()) == 4 })
+		r.send(1, 20, "inc")
+		r.check(a, b)
+		a.end()
+		b.ready(4)
+		r.rebuilt(b)
+	})
+}
