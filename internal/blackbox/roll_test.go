@@ -54,7 +54,7 @@ func TestKafkaRoll(t *testing.T) {
 	c := kafkatest.Real(t)
 	r := newRoller(t, c)
 	processes := startMembers(t, c, *rollProcesses)
-	r.apply(processes)
+	r.apply()
 	r.fill()
 	r.follow()
 	stop := r.offer()
@@ -175,7 +175,6 @@ type roller struct {
 	kinds   map[string]int        // terminal facts by kind
 	times   map[int32][]time.Time // completions by partition
 	slept   map[string]time.Time  // when the nap began
-	woken   map[string]time.Time  // when the command behind it came
 	naps    []time.Duration       // lateness
 }
 
@@ -194,7 +193,7 @@ func startMembers(t *testing.T, c *kafkatest.Cluster, n int) []*process {
 
 func replicas(c *kafkatest.Cluster) int { return min(3, len(c.Seeds())) }
 
-func (r *roller) apply([]*process) {
+func (r *roller) apply() {
 	r.t.Helper()
 	one, two := r.c.Name("one"), r.c.Name("two")
 	for name, text := range map[string]string{"roll": rollDefinition, "filler": rollFiller} {
@@ -389,15 +388,15 @@ func (r *roller) gaps(from, to time.Time) (found []time.Duration) {
 	return found
 }
 
-// awaitAll waits until each partition has completed something that was offered
-// well after a moment: two naps later.
+// awaitAll waits until each partition has completed something after the session of
+// a process that died at since has ended: until then it may only be what was under
+// way.
 func (r *roller) awaitAll(since time.Time, within time.Duration) {
 	r.t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
 		behind := 0
 		r.mu.Lock()
 		for _, times := range r.times {
-			// What was under way when the process died is read within a moment.
 			if last := times[len(times)-1]; last.Before(since.Add(rollSession)) {
 				behind++
 			}
