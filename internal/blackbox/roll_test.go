@@ -185,10 +185,17 @@ func newRoller(t *testing.T, c *kafkatest.Cluster) *roller {
 	}
 }
 
-// startMembers starts processes that hand their tasks over: dynamic members.
+// startMembers starts processes that hand their tasks over: dynamic members. The
+// first one makes the topics.
 func startMembers(t *testing.T, c *kafkatest.Cluster, n int) []*process {
 	t.Helper()
-	return startProcessesWith(t, c, n, func(string) []string { return []string{"--replication-factor", strconv.Itoa(replicas(c))} })
+	flags := func(string) []string { return []string{"--replication-factor", strconv.Itoa(replicas(c))} }
+	all := startProcessesWith(t, c, 1, flags)
+	all = append(all, startProcessesWith(t, c, n-1, flags)...)
+	for i, p := range all {
+		p.name = fmt.Sprintf("n%d", i+1)
+	}
+	return all
 }
 
 func replicas(c *kafkatest.Cluster) int { return min(3, len(c.Seeds())) }
