@@ -216,6 +216,7 @@ func (d *Driver) Cycle(ctx context.Context) (worked bool, err error) {
 	for _, t := range d.tasks {
 		did, err := t.cycle(ctx)
 		if err != nil {
+			t.hooks.aborted(t.id, classify(err).String(), err)
 			var record *recordError
 			if errors.As(err, &record) {
 				if halted := t.batching.refused(t.current, record); halted == nil {

@@ -56,6 +56,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait 
 		newExampleCommand(t),
 		newBenchCommand(t),
 		newCeilingCommand(t),
+		newDeriveCommand(t),
 		newVersionCommand(t),
 	)
 	root.AddCommand(newOperationCommands(t)...)

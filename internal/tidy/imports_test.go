@@ -84,6 +84,11 @@ var rules = map[string]rule{
 		own: []string{"topology"},
 		why: "topologytest drives a topology without a broker: what it needs of the runtime is topology.Driver",
 	},
+	"derive": {
+		own:   []string{"sagas", "protocol", "topology"},
+		third: []string{kgo, "cel.dev/", "github.com/linkedin/goavro/", "github.com/prometheus/client_golang/"},
+		why:   "derive is a stage on topology, in the language of definitions: nothing of the engine",
+	},
 	"orchestrator": {
 		own:   []string{"sagas", "protocol", "topology", "statestore"},
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
