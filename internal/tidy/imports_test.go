@@ -84,6 +84,11 @@ var rules = map[string]rule{
 		own: []string{"topology"},
 		why: "topologytest drives a topology without a broker: what it needs of the runtime is topology.Driver",
 	},
+	"topology/keyed": {
+		own:   []string{},
+		third: []string{kgo},
+		why:   "keyed is at least once beside topology, not on it: a Kafka client and nothing of the runtime",
+	},
 	"derive": {
 		own:   []string{"sagas", "protocol", "topology"},
 		third: []string{kgo, "cel.dev/", "github.com/linkedin/goavro/", "github.com/prometheus/client_golang/"},
