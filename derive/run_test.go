@@ -36,7 +36,8 @@ to:
 	produce := func() {
 		var recs []*kgo.Record
 		for range each {
-			recs = append(recs, &kgo.Record{Topic: wide, Key: fmt.Appendf(nil, "k%d", sent%7), Value: fmt.Appendf(nil, `{"id":"r%d","n":%d}`, sent, sent)})
+			// A backlog: what is derived from it keeps its time.
+			recs = append(recs, &kgo.Record{Topic: wide, Timestamp: time.Now().Add(-time.Hour), Key: fmt.Appendf(nil, "k%d", sent%7), Value: fmt.Appendf(nil, `{"id":"r%d","n":%d}`, sent, sent)})
 			sent++
 		}
 		recs = append(recs, &kgo.Record{Topic: wide, Value: []byte("not JSON")})

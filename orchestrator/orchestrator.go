@@ -121,12 +121,9 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 	if len(o.cfg.Brokers) > 0 {
 		client = append([]kgo.Opt{kgo.SeedBrokers(o.cfg.Brokers...)}, client...)
 	}
-	return topology.Config{
+	return o.flow().Config(topology.Config{
 		App:            protocol.App(o.cfg.Namespace),
-		Inputs:         []string{o.topics.Control, o.topics.Replies, o.topics.Intake},
 		Changelog:      o.topics.State,
-		Processor:      o.newProcessor,
-		Index:          index,
 		DataDir:        o.cfg.DataDir,
 		FS:             o.cfg.FS,
 		Client:         client,
@@ -141,7 +138,19 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		Logger:         o.cfg.Logger,
 		Hooks:          topology.Tee(o.metrics.hooks(o.tally), topology.Hooks{Rebalance: o.announcer.rebalanced}, o.cfg.Hooks),
 		Failpoint:      o.cfg.Failpoint,
+	})
+}
+
+// flow is the engine as a topology: one processor that has the whole store.
+func (o *Orchestrator) flow() *topology.Topology {
+	b := topology.NewBuilder("amends " + o.cfg.Namespace)
+	b.Run("sagas", []string{o.topics.Control, o.topics.Replies, o.topics.Intake}, o.newProcessor, index,
+		protocol.CommandTopic("<participant>"), o.topics.Lifecycle, o.topics.Control, o.topics.DLQ)
+	t, err := b.Build()
+	if err != nil {
+		panic(err) // constant input
 	}
+	return t
 }
 
 func (o *Orchestrator) newProcessor(task int32) topology.Processor {

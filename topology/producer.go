@@ -76,7 +76,8 @@ func newProducers(ctx context.Context, cfg *Config, base []kgo.Opt, task int32) 
 			kgo.TransactionTimeout(cfg.Timing.Transaction),
 			kgo.ConcurrentTransactionsBackoff(concurrentBackoff),
 			kgo.RetryTimeout(cfg.Timing.Transaction),
-			kgo.RecordDeliveryTimeout(cfg.Timing.Transaction),
+			// No RecordDeliveryTimeout: kgo counts it from the record's own timestamp, and what is
+			// forwarded or derived keeps the time of its source. committer.flush bounds the wait.
 			kgo.ProducerLinger(0),
 			kgo.MaxBufferedRecords(bufferedRecordsMax),
 			kgo.ProducerBatchCompression(slices.Clone(cfg.Compression)...), // kgo writes to what it is given,
