@@ -34,6 +34,7 @@ type target struct {
 	value   *template // nil = the record's value as it is
 	format  format
 	headers bool
+	intake  *intake // of a start; then key and value are not used
 }
 
 // format is how values are written.
@@ -102,6 +103,10 @@ func (p *parser) root(v sagas.DocValue) {
 }
 
 func (p *parser) target(v sagas.DocValue) {
+	if v.Child("intake").Given() {
+		p.intake(v)
+		return
+	}
 	if !v.Fields("an entry of to", "topic", "where", "key", "value", "format", "schema", "headers") {
 		return
 	}

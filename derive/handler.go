@@ -107,6 +107,9 @@ func (h *handler) derive(c *topology.Context[output], it topology.Item[[]byte], 
 	if holds, err := tg.where.holds(&h.record); err != nil || !holds {
 		return mapping(err)
 	}
+	if tg.intake != nil {
+		return h.start(c, it, i)
+	}
 	key, err := tg.key.key(&h.record)
 	if err != nil {
 		return mapping(err)

@@ -151,8 +151,10 @@ func (r *Runner) topics(ctx context.Context) error {
 		protocol.ChangelogPlan(st.Changelog(), tasks, replication),
 		protocol.EventTopicPlan(st.DeadLetters, partitions, replication),
 	}
-	for _, topic := range st.To {
-		plans = append(plans, protocol.EventTopicPlan(topic, partitions, replication))
+	for i, topic := range st.To {
+		if st.targets[i].intake == nil { // the intake is its namespace's
+			plans = append(plans, protocol.EventTopicPlan(topic, partitions, replication))
+		}
 	}
 	names := make([]string, len(plans))
 	for i := range plans {

@@ -121,6 +121,9 @@ func (m *metrics) hooks(tallies func(task int32) *tally) topology.Hooks {
 		Cycle: func(s topology.CycleStats) {
 			m.records.Add(float64(s.Records))
 			m.timers.Add(float64(s.Timers))
+			if s.Repeated > 0 {
+				m.ignored.WithLabelValues("source-repeated").Add(float64(s.Repeated))
+			}
 			m.transactions.WithLabelValues("committed").Inc()
 			m.commit.Observe(s.Commit.Seconds())
 			if s.Timers > 0 {

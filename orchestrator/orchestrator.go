@@ -124,6 +124,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 	return o.flow().Config(topology.Config{
 		App:            protocol.App(o.cfg.Namespace),
 		Changelog:      o.topics.State,
+		Origins:        []string{o.topics.Intake},
 		DataDir:        o.cfg.DataDir,
 		FS:             o.cfg.FS,
 		Client:         client,

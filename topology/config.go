@@ -84,6 +84,12 @@ type Config struct {
 	// not work together are kept apart by names. Default: DefaultGroupProtocol.
 	GroupProtocols []string
 
+	// Origins are the inputs in which a record with HeaderOrigin is taken once for each position of its
+	// source: when a stage lost its own positions and writes everything again, nothing happens
+	// twice. Whoever may write to such an input can claim any position, so keep it to those who may.
+	// Default: none.
+	Origins []string
+
 	// AllowTruncatedInput lets a task without any state start at the earliest
 	// offset of an input although that is not 0. What was before it is lost.
 	AllowTruncatedInput bool
@@ -308,6 +314,11 @@ func (c *Config) validate() error {
 		}
 		seen[topic] = true
 	}
+	for _, topic := range c.Origins {
+		if !seen[topic] {
+			bad("Origins", "%s is not an input", topic)
+		}
+	}
 	if c.Changelog == "" {
 		bad("Changelog", "is required")
 	}
@@ -383,4 +394,14 @@ func (c *Config) validate() error {
 		return fmt.Errorf("topology config: %w", errors.Join(faults...))
 	}
 	return nil
+}
+
+// originsOf says that origins count in a topic. There are few of them.
+func (c *Config) originsOf(topic string) bool {
+	for _, t := range c.Origins {
+		if t == topic {
+			return true
+		}
+	}
+	return false
 }

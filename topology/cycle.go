@@ -46,8 +46,10 @@ type Cycle struct {
 	firing []byte
 	kept   bool
 
-	hit     map[string]bool // failpoints of the processor that were hit
-	crashed error           // what a failpoint asked for; the cycle goes no further
+	hit       map[string]bool // failpoints of the processor that were hit
+	originKey []byte          // scratch
+
+	crashed error // what a failpoint asked for; the cycle goes no further
 }
 
 // Now is the time of this cycle in milliseconds since 1970. It is the same for
@@ -236,6 +238,11 @@ func (c *Cycle) record(rec *kgo.Record) error {
 				return nil
 			}
 			err = fmt.Errorf("%w: %s/%d@%d belongs to partition %d", ErrMisrouted, rec.Topic, rec.Partition, rec.Offset, partition)
+		}
+	}
+	if err == nil && t.cfg.originsOf(rec.Topic) {
+		if done, err := c.repeated(rec); err != nil || done {
+			return err
 		}
 	}
 	if err == nil {

@@ -74,10 +74,13 @@
 // Processor of one's own the whole topology, without a layer in between. A Topology prints itself;
 // package topologytest drives one without a broker.
 //
-//  13. What a node remembers is in stores, so a record that is rolled back or comes again after a crash
+//  18. What a node remembers is in stores, so a record that is rolled back or comes again after a crash
 //     changes nothing twice. (TestStreamCrash, TestBuiltTopology, TestSetAside)
-//  14. Punctuation that was missed is made up for once; stream time never falls. (TestPunctuation,
+//
+//  19. Punctuation that was missed is made up for once; stream time never falls. (TestPunctuation,
 //     TestPunctuationWhileAway)
+//
+//  20. In an input of Config.Origins a source position is taken once. (derive: TestIntakeAgain)
 //
 // # Sharing
 //

@@ -36,6 +36,7 @@ type CycleStats struct {
 	Records   int // taken from the inputs, forwarded ones included
 	Forwarded int
 	Poisoned  int
+	Repeated  int // of the records, those that an origin says were taken before
 	Timers    int
 	Outputs   int // records emitted, without the changelog's
 	Mutations int // records written to the changelog
