@@ -15,7 +15,7 @@ ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . |
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test fuzz bench roll bench-ceiling clean
+.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test deploy-test fuzz bench roll bench-ceiling clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -110,6 +110,9 @@ ROLL_FLAGS ?= -roll.processes 3 -roll.rate 300 -roll.rounds 5 -roll.kills 3 -rol
 roll: build ## rolling restarts and kill -9 under load on three brokers: prints the gaps, fails when a limit is not held (ROLL_FLAGS)
 	NODES=3 KAFKA_PORT=$(or $(KAFKA_PORT),19092) KAFKA_HEAP=$(or $(KAFKA_HEAP),1g) deploy/kafka/with-kafka.sh \
 		$(GO) test -tags $(TAGS) -count=1 -v -timeout 60m -run '^TestKafkaRoll$$' ./internal/blackbox $(ROLL_FLAGS)
+
+deploy-test: ## what deploy/ ships, against Helm, the Kubernetes API, Prometheus and systemd
+	$(GO) -C deploy/verify test -count=1 ./...
 
 nightly: ## the long run: ten thousand drawn definitions, the examples proved, race everywhere, fuzzing, three brokers
 	RAPID_CHECKS=10000 $(GO) test -tags $(TAGS) -count=1 -timeout 6h -run 'TestP[0-9]|TestFlatAndTree' ./sagas/sagatest

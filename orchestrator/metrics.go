@@ -18,6 +18,7 @@ import (
 // this process knows contains it.
 type metrics struct {
 	registry *prometheus.Registry
+	all      []Metric
 
 	started  *prometheus.CounterVec   // saga
 	finished *prometheus.CounterVec   // saga, outcome
@@ -51,6 +52,18 @@ type metrics struct {
 	wiped        prometheus.Counter
 }
 
+// Metric describes one metric that every process has under /metrics.
+type Metric struct {
+	Name   string
+	Type   string // counter, gauge or histogram
+	Help   string
+	Labels []string
+}
+
+// Metrics lists the engine's own metrics, in the order in which they are declared. Those of the Go
+// runtime and of the process come on top.
+func Metrics() []Metric { return newMetrics().all }
+
 var (
 	latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 	longBuckets    = []float64{.05, .1, .5, 1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400}
@@ -59,16 +72,19 @@ var (
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		m.all = append(m.all, Metric{Name: "amends_" + name, Type: "counter", Help: help, Labels: labels})
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "amends_" + name, Help: help}, labels)
 		m.registry.MustRegister(c)
 		return c
 	}
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		m.all = append(m.all, Metric{Name: "amends_" + name, Type: "gauge", Help: help, Labels: labels})
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "amends_" + name, Help: help}, labels)
 		m.registry.MustRegister(g)
 		return g
 	}
 	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		m.all = append(m.all, Metric{Name: "amends_" + name, Type: "histogram", Help: help, Labels: labels})
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "amends_" + name, Help: help, Buckets: buckets}, labels)
 		m.registry.MustRegister(h)
 		return h
