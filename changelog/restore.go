@@ -26,7 +26,7 @@ type Restore struct {
 	// Target is the end listed by Ends, after the task was taken over.
 	Target int64
 	// MaxBytes is the most that one fetch asks for; a larger record batch
-	// comes all the same. Default 4 MiB.
+	// comes all the same. Default 1 MiB.
 	MaxBytes int32
 	// OnProgress, when set, is told the position after each load.
 	OnProgress func(next int64)
@@ -46,7 +46,7 @@ type Restore struct {
 }
 
 const (
-	restoreBytes     = 4 << 20
+	restoreBytes     = 1 << 20
 	restoreBytesMax  = 64 << 20
 	fetchWait        = 500 * time.Millisecond
 	emptyConfirmWait = 10 * time.Millisecond

@@ -80,6 +80,10 @@ type Config struct {
 	// knows: OrphanDeadLetter (default) or OrphanDrop, which only counts it.
 	OrphanReplies OrphanPolicy
 
+	// Memory is what the runtime of this process may hold, in bytes: see package topology. Default:
+	// none, and each part has its own default.
+	Memory int64
+
 	// Limits bound memory, batches and concurrency of the runtime. Default: those of package topology.
 	Limits topology.Limits
 

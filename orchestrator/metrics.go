@@ -48,6 +48,8 @@ type metrics struct {
 	rebalances   *prometheus.CounterVec // cause
 	taskStates   *prometheus.GaugeVec   // state
 	restoreLeft  *prometheus.GaugeVec   // partition
+	restoreTime  *prometheus.GaugeVec   // partition
+	restoring    topology.RestoreProgress
 	restore      prometheus.Histogram
 	wiped        prometheus.Counter
 }
@@ -118,6 +120,7 @@ func newMetrics() *metrics {
 	m.rebalances = counter("rebalances_total", "Times that the group gave tasks to this process or took them away.", "cause")
 	m.taskStates = gauge("task_state", "Tasks of this process by state.", "state")
 	m.restoreLeft = gauge("restore_remaining_records", "Changelog offsets that a task has yet to restore.", "partition")
+	m.restoreTime = gauge("restore_remaining_seconds", "Time that a task's restore will take at its present rate.", "partition")
 	m.restore = one(histogram("restore_duration_seconds", "Time that a task took to restore its store.", longBuckets))
 	m.wiped = counter("stores_wiped_total", "Local stores that were thrown away to be rebuilt.").WithLabelValues()
 	gauge("build_info", "1, labelled with the version.", "version", "goversion").WithLabelValues(Version, runtime.Version()).Set(1)
@@ -156,9 +159,14 @@ func (m *metrics) hooks(tallies func(task int32) *tally) topology.Hooks {
 		},
 		Restore: func(task int32, next, target int64) {
 			m.restoreLeft.WithLabelValues(taskLabel(task)).Set(float64(max(0, target-next)))
+			if s := m.restoring.At(task, next, target); s.Left() >= 0 {
+				m.restoreTime.WithLabelValues(taskLabel(task)).Set(s.Left().Seconds())
+			}
 		},
 		Restored: func(task int32, _ int64, took time.Duration) {
+			m.restoring.Done(task)
 			m.restoreLeft.DeleteLabelValues(taskLabel(task))
+			m.restoreTime.DeleteLabelValues(taskLabel(task))
 			m.restore.Observe(took.Seconds())
 		},
 		Rebalance: func(assigned, revoked []int32) {

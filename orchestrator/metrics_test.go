@@ -36,6 +36,7 @@ func TestMetricNames(t *testing.T) {
 	h := m.hooks(o.tally)
 	h.TaskState(0, topology.TaskCreated, topology.TaskRestoring, "")
 	h.Restore(0, 1, 2)
+	h.Restore(0, 2, 4)
 	h.Rebalance([]int32{1}, nil)
 	h.Cycle(topology.CycleStats{Records: 1, Timers: 1})
 	h.Wiped(0, "")

@@ -127,6 +127,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		Origins:        []string{o.topics.Intake},
 		DataDir:        o.cfg.DataDir,
 		FS:             o.cfg.FS,
+		Memory:         o.cfg.Memory,
 		Client:         client,
 		Advertise:      o.cfg.Advertise,
 		InstanceID:     o.cfg.InstanceID,

@@ -13,6 +13,7 @@ type Shared struct {
 	cache       *pebble.Cache
 	files       *pebble.FileCache
 	compactions *compactions
+	memTable    uint64 // of a store that names no size; 0: its default
 	close       sync.Once
 }
 
@@ -32,6 +33,11 @@ func NewShared(cacheBytes int64, files int) *Shared {
 		compactions: newCompactions(max(1, runtime.GOMAXPROCS(0)/4)),
 	}
 }
+
+// Divide sets the memory for writes that are not flushed yet, of this many
+// stores together: it is the MemTableSize of each that names none. Call it
+// before they are opened.
+func (s *Shared) Divide(budget int64, stores int) { s.memTable = MemTableSize(budget, stores) }
 
 // Close gives the caches back. Stores that are still open keep them alive.
 func (s *Shared) Close() {

@@ -31,8 +31,7 @@ type Options struct {
 	// Logger gets what Pebble has to say. Default: silent.
 	Logger *slog.Logger
 	// MemTableSize is the size at which writes are flushed, in bytes, from
-	// 1 MiB to 16 MiB; the function MemTableSize divides a budget. Default
-	// 4 MiB.
+	// 1 MiB to 16 MiB. Default: what Shared.Divide made of a budget, or 4 MiB.
 	MemTableSize uint64
 	// OnFailure is called once, when the store can take no more work, with an
 	// error of class ErrCorrupt or ErrFailed. It must return at once and must
@@ -180,6 +179,9 @@ func openPebble(s *Store, o Options) (db *pebble.DB, err error) {
 
 // options sets what differs from Pebble's defaults.
 func (s *Store) options(o Options) *pebble.Options {
+	if o.MemTableSize == 0 {
+		o.MemTableSize = o.Shared.memTable
+	}
 	if o.MemTableSize == 0 {
 		o.MemTableSize = 4 << 20
 	}

@@ -51,8 +51,14 @@ type Config struct {
 	// for work without any.
 	InMemory bool
 
+	// Memory is what this worker may hold, in bytes, at least 64 MiB: it is
+	// divided among cache, stores, restores and queues (memory.go), as upper
+	// bounds. The Go runtime's own limit (GOMEMLIMIT) is for the program to
+	// set. Default: none, and each part has its own default.
+	Memory int64
+
 	// CacheBytes is the block cache that all stores of this worker share.
-	// Default 64 MiB.
+	// Default 64 MiB, or a quarter of Memory.
 	CacheBytes int64
 
 	// Client are the options that every Kafka client of this worker starts
@@ -143,8 +149,14 @@ type Limits struct {
 	// Default: the number of processors, at least 2.
 	Restores int
 	// RestoreFetchBytes is the most that one fetch of a restore asks for.
-	// Default 4 MiB.
+	// Default 1 MiB.
 	RestoreFetchBytes int32
+	// RestoreMemory is how many bytes each of them gathers before it goes to
+	// disk. Default 64 MiB, or an eighth of Memory over Restores.
+	RestoreMemory int
+	// RestoreShare is how much of one processor all restores together may take
+	// while tasks of this worker have work to do, in percent. Default 50.
+	RestoreShare int
 	// Lag is how many changelog records a copy may lack for its process to
 	// take the task over at once. Default 10 000.
 	Lag int64
@@ -226,6 +238,9 @@ func (c Config) withDefaults() Config {
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
+	if c.Memory > 0 {
+		def(&c.CacheBytes, max(1<<20, c.Memory/4))
+	}
 	def(&c.CacheBytes, 64<<20)
 	def(&c.Standbys, 1)
 	if len(c.Compression) == 0 {
@@ -252,7 +267,12 @@ func (c Config) withDefaults() Config {
 	def(&l.FetchBytes, 8<<20)
 	def(&l.FetchPartitionBytes, 1<<20)
 	def(&l.Restores, max(2, runtime.GOMAXPROCS(0)))
-	def(&l.RestoreFetchBytes, 4<<20)
+	def(&l.RestoreFetchBytes, 1<<20)
+	if c.Memory > 0 {
+		def(&l.RestoreMemory, int(min(restoreMemoryMost, max(restoreMemoryLeast, c.Memory/8/int64(max(1, l.Restores))))))
+	}
+	def(&l.RestoreMemory, 64<<20)
+	def(&l.RestoreShare, 50)
 	def(&l.Lag, 10_000)
 	def(&l.WarmUps, 2)
 
@@ -347,6 +367,9 @@ func (c *Config) validate() error {
 			bad(field, "%d, want %d to %d", v, least, most)
 		}
 	}
+	if c.Memory != 0 {
+		number("Memory", c.Memory, memoryLeast, 1<<44)
+	}
 	number("CacheBytes", c.CacheBytes, 1<<20, 1<<40)
 	number("Standbys", int64(c.Standbys), -1, 8)
 	l := &c.Limits
@@ -359,6 +382,8 @@ func (c *Config) validate() error {
 	number("Limits.FetchPartitionBytes", int64(l.FetchPartitionBytes), 1<<10, int64(l.FetchBytes))
 	number("Limits.Restores", int64(l.Restores), 1, 1<<10)
 	number("Limits.RestoreFetchBytes", int64(l.RestoreFetchBytes), 1<<10, math.MaxInt32)
+	number("Limits.RestoreMemory", int64(l.RestoreMemory), restoreMemoryLeast, 1<<40)
+	number("Limits.RestoreShare", int64(l.RestoreShare), 1, 100)
 	number("Limits.Lag", l.Lag, 0, math.MaxInt64)
 	number("Limits.WarmUps", int64(l.WarmUps), -1, 1<<10)
 

@@ -173,6 +173,7 @@ func (r *replica) restore(ctx context.Context, ends changelog.Range) (records in
 	reading := changelog.Restore{
 		Client: r.w.admin, Topic: r.cfg.Changelog, Partition: r.id,
 		From: from, Target: ends.End, MaxBytes: r.cfg.Limits.RestoreFetchBytes,
+		Memory: r.cfg.Limits.RestoreMemory, Pace: r.w.pacer.pace,
 		OnProgress: func(next int64) {
 			r.restoring.next.Store(next)
 			r.hooks.restore(r.id, next, ends.End)

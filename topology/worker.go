@@ -39,6 +39,8 @@ type Worker struct {
 	member   *member
 	owners   *owners
 	restores chan struct{} // one token per restore under way
+	pacer    pacer
+	progress RestoreProgress
 	left     chan struct{} // closed when the group was left
 	lives    sync.WaitGroup
 
@@ -67,10 +69,12 @@ func New(cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{
-		cfg: cfg, log: cfg.Logger, hooks: hooks{cfg.Hooks},
+		cfg: cfg, log: cfg.Logger,
 		ready: make(chan struct{}), left: make(chan struct{}), failed: make(chan struct{}),
 		restores: make(chan struct{}, cfg.Limits.Restores), settled: make(chan struct{}, 1), restless: make(chan struct{}, 1),
 	}
+	w.pacer.share, w.pacer.restores = cfg.Limits.RestoreShare, func() int { return len(w.restores) }
+	w.hooks = hooks{Tee(cfg.Hooks, w.pacer.hooks(), w.progress.hooks(cfg.Logger))}
 	w.hard, w.kill = context.WithCancel(context.Background())
 	w.owners = newOwners(w)
 	w.mu.replicas, w.mu.former = make(map[int32]*replica), make(map[int32]holder)
@@ -144,7 +148,11 @@ func (w *Worker) start(ctx context.Context) error {
 		return err
 	}
 	w.layout = layout
+	w.cfg.divide(layout.tasks)
 	w.shared = statestore.NewShared(w.cfg.CacheBytes, storeFiles)
+	if w.cfg.Memory > 0 {
+		w.shared.Divide(w.cfg.unflushed(), int(layout.tasks))
+	}
 	if w.consumer, err = newConsumer(&w.cfg, "input", w.clientOpts(w.hard)); err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
 	f.Bool("create-topics", true, "create missing topics")
 	f.Bool("allow-old-transactions", false, "run on brokers below transaction.version 2: exactly once no longer holds")
+	f.String("memory", "", "memory of this process, such as 512MiB (default: three quarters of the cgroup's limit, or a quarter of the machine's)")
 	f.String("token-secret-file", "", "file with the secret that signs command tokens; the same for all processes")
 	f.String("api-actions", "auto", "take signals and operator actions over HTTP: on, off, or auto (only when --listen is on loopback)")
 	f.String("log-level", "info", "debug, info, warn or error")
@@ -136,6 +137,11 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if err := level.UnmarshalText([]byte(s.text("log-level"))); err != nil {
 		return cfg, at, fmt.Errorf("log-level: %q is not debug, info, warn or error", s.text("log-level"))
 	}
+	memory, err := memoryBudget(s.text("memory"), os.DirFS("/"))
+	if err != nil {
+		return cfg, at, err
+	}
+	limitMemory(memory)
 	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	cfg = orchestrator.Config{
 		Brokers:           s.list("brokers"),
@@ -151,11 +157,16 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 
 		AllowOldTransactions: s.yes("allow-old-transactions"),
 
+		Memory: memory / 10 * 9, // the rest is for the API, metrics and the program itself
+
 		Client: []kgo.Opt{kgo.WithLogger(kslog.New(log.WithGroup("kafka")))},
 		Logger: log,
 	}
 	if cfg.Standbys == 0 {
 		cfg.Standbys = -1 // in a Config, 0 is the default
+	}
+	if f, ok := t.err.(*os.File); ok && isTerminal(f) {
+		cfg.Hooks = (&restoreBar{out: t.err}).hooks()
 	}
 	if level > slog.LevelDebug {
 		cfg.Client = nil // the client's own log is for debugging; what matters comes through ours
