@@ -15,7 +15,7 @@ ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . |
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test deploy-test fuzz bench roll bench-ceiling clean
+.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -129,6 +129,14 @@ bench: ## run the benchmarks
 
 bench-ceiling: build ## real Kafka: the engine beside a loop written by hand, under load and almost idle
 	deploy/kafka/with-kafka.sh sh -c 'bin/amends bench --brokers $$KAFKA_SEEDS --ceiling && bin/amends bench --brokers $$KAFKA_SEEDS --ceiling --rate 20 --sagas 600'
+
+bench-restore: ## SAGAS (1 million) live sagas: restore against a plain consumer, and kill everything at once
+	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -run '^$$' -bench 'BenchmarkRestore$$' -benchtime 1x -timeout 2h ./bench \
+		-sagas $(or $(SAGAS),1000000) $(BENCH_FLAGS)
+
+bench-parked: ## SAGAS (10 million) parked sagas with timers, TIMERS (1 million) of them due at once
+	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -run '^$$' -bench 'BenchmarkParked$$' -benchtime 1x -timeout 4h ./bench \
+		-sagas $(or $(SAGAS),10000000) -timers $(or $(TIMERS),1000000) $(BENCH_FLAGS)
 
 clean: kafka-down ## remove what the other targets made
 	rm -rf bin .kafka amends-data .check-before .check-after

@@ -198,3 +198,32 @@ func BenchmarkLoad(b *testing.B) {
 		fill(b, s, 100_000)
 	}
 }
+
+// BenchmarkBulk does the same from nothing, in bulk: at once in memory, and
+// over sorted runs.
+func BenchmarkBulk(b *testing.B) {
+	const n = 100_000
+	muts := make([]statestore.Mutation, n)
+	for i := range muts {
+		muts[i] = statestore.Mutation{Key: fmt.Appendf(nil, "card-payment/%08d", i*7919%n), Value: benchValue(byte(1+i%200), 400)}
+	}
+	for _, memory := range []int{256 << 20, 16 << 20} {
+		b.Run(fmt.Sprintf("memory=%dMiB", memory>>20), func(b *testing.B) {
+			cpu(b, "cpu-ns/record", func() int { return b.N * n })
+			for b.Loop() {
+				bulk, err := benchStore(b).NewBulk(statestore.BulkOptions{Memory: memory})
+				if err != nil {
+					b.Fatal(err)
+				}
+				for at := 0; at < n; at += 2000 {
+					if err := bulk.Add(muts[at : at+2000]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := bulk.Finish(statestore.Position{Next: n}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
