@@ -65,6 +65,10 @@ func (b *batching) timers(records int) int {
 		return 1
 	case b.limit > 0:
 		return min(b.limit-records, b.limits.CycleTimers)
+	case records > 0:
+		// Somebody waits for these records. A million timers that are due at
+		// once must not double their way.
+		return (b.limits.CycleTimers + 1) / 2
 	}
 	return b.limits.CycleTimers
 }

@@ -126,7 +126,8 @@ type Config struct {
 type Limits struct {
 	// CycleRecords is the most records one cycle takes. Default 2000.
 	CycleRecords int
-	// CycleTimers is the most due timers one cycle fires. Default 500.
+	// CycleTimers is the most due timers one cycle fires; a cycle that has
+	// records fires half as many. Default 500.
 	CycleTimers int
 	// CycleBytes ends a cycle once its inputs, writes and outputs are that
 	// large. Default 4 MiB.
