@@ -2,6 +2,8 @@ package topology
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,6 +27,8 @@ type batching struct {
 	wakeOnly bool // the next cycle does nothing but wake
 	doomed   doom
 
+	caps map[string]sizeCap // topics that have refused a record for its size
+
 	arrived int           // records that waited when the last commit ended
 	took    time.Duration // of the last commit
 }
@@ -36,8 +40,53 @@ type doom struct {
 	partition int32
 	offset    int64
 	timer     []byte
+	release   []byte
 	wake      bool
 	seen      bool // this cycle has met it
+}
+
+// sizeCap is a size that a topic has refused. Until says when to try again: its limit may be raised.
+type sizeCap struct {
+	bytes int
+	until int64
+}
+
+const (
+	// outputMax is what no record may weigh: the clients refuse more. Their
+	// count is a few bytes above recordSize.
+	outputMax = 1_000_012
+	// capFor is how long a refused size is remembered, in milliseconds.
+	capFor = 5 * 60 * 1000
+	// capsMax bounds the topics that are remembered.
+	capsMax = 1024
+)
+
+// known says, without asking Kafka, that a record is too large.
+func (b *batching) known(topic string, bytes int, now int64) error {
+	if bytes > outputMax {
+		return fmt.Errorf("%w: %d bytes for %s", ErrTooLarge, bytes, topic)
+	}
+	if len(b.caps) > 0 {
+		if c, ok := b.caps[topic]; ok && bytes >= c.bytes && now < c.until {
+			return fmt.Errorf("%w: %d bytes for %s, which refused %d", ErrTooLarge, bytes, topic, c.bytes)
+		}
+	}
+	return nil
+}
+
+// learn remembers the size of a record that was refused alone, so that the next
+// one of that size costs no transaction.
+func (b *batching) learn(err *recordError, outs int, now int64) {
+	if outs != 1 || err.bytes == 0 || !errors.Is(err.cause(), ErrTooLarge) {
+		return
+	}
+	if c, ok := b.caps[err.topic]; ok && c.bytes <= err.bytes && now < c.until {
+		return
+	}
+	if b.caps == nil || len(b.caps) >= capsMax {
+		b.caps = make(map[string]sizeCap)
+	}
+	b.caps[err.topic] = sizeCap{bytes: err.bytes, until: now + capFor}
 }
 
 // gatherLeast is the number of records that a wait must promise to add.
@@ -48,7 +97,7 @@ func (b *batching) records() int {
 	switch {
 	case b.wakeOnly:
 		return 0
-	case b.doomed.timer != nil:
+	case b.doomed.timer != nil, b.doomed.release != nil:
 		return 0
 	case b.limit > 0:
 		return min(b.limit, b.limits.CycleRecords)
@@ -56,10 +105,24 @@ func (b *batching) records() int {
 	return b.limits.CycleRecords
 }
 
+// releases is the most keys that a cycle with that many records releases: while
+// batches are whole, up to half of a cycle, so that new records go on as well.
+func (b *batching) releases(records int) int {
+	switch {
+	case b.wakeOnly, b.doomed.timer != nil:
+		return 0
+	case b.doomed.release != nil:
+		return 1
+	case b.limit > 0:
+		return min(b.limit-records, b.limits.CycleRecords/2)
+	}
+	return max(1, b.limits.CycleRecords/2)
+}
+
 // timers is the most timers that a cycle with that many records fires.
 func (b *batching) timers(records int) int {
 	switch {
-	case b.wakeOnly:
+	case b.wakeOnly, b.doomed.release != nil:
 		return 0
 	case b.doomed.timer != nil:
 		return 1
@@ -75,7 +138,7 @@ func (b *batching) timers(records int) int {
 
 // condemned is the reason why rec goes to Poison, or nil.
 func (b *batching) condemned(rec *kgo.Record) error {
-	if d := &b.doomed; d.err != nil && d.timer == nil && !d.wake &&
+	if d := &b.doomed; d.err != nil && d.timer == nil && d.release == nil && !d.wake &&
 		d.offset == rec.Offset && d.partition == rec.Partition && d.topic == rec.Topic {
 		d.seen = true
 		return d.err
@@ -86,6 +149,15 @@ func (b *batching) condemned(rec *kgo.Record) error {
 // condemnedTimer is the reason why the timer of key goes to Poison, or nil.
 func (b *batching) condemnedTimer(key []byte) error {
 	if b.doomed.timer != nil && bytes.Equal(b.doomed.timer, key) {
+		b.doomed.seen = true
+		return b.doomed.err
+	}
+	return nil
+}
+
+// condemnedRelease is the reason why the release of key goes to Poison, or nil.
+func (b *batching) condemnedRelease(key []byte) error {
+	if b.doomed.release != nil && bytes.Equal(b.doomed.release, key) {
 		b.doomed.seen = true
 		return b.doomed.err
 	}
@@ -105,10 +177,11 @@ func (b *batching) condemnedWake() error {
 // an error when there is nothing left to narrow: even Poison's output of a
 // single input was refused.
 func (b *batching) refused(c *Cycle, err *recordError) error {
-	items := c.taken + c.fired
+	items := c.taken + c.fired + c.pumped
 	if c.woke {
 		items++
 	}
+	b.learn(err, items, c.now)
 	if b.doomed.seen && items == 1 {
 		return halt("output cannot be delivered, nor can the record that says so: %w", err.cause())
 	}
@@ -124,6 +197,9 @@ func (b *batching) refused(c *Cycle, err *recordError) error {
 		rec := c.task.scratch[0]
 		b.limit = 1
 		b.doomed = doom{err: err.cause(), topic: rec.Topic, partition: rec.Partition, offset: rec.Offset}
+	case c.pumped == 1:
+		b.limit = 1
+		b.doomed = doom{err: err.cause(), release: bytes.Clone(c.lastPumped)}
 	case c.fired == 1:
 		b.limit = 1
 		b.doomed = doom{err: err.cause(), timer: bytes.Clone(c.lastTimer)}
@@ -152,9 +228,9 @@ func (b *batching) committed(took time.Duration, waiting int) {
 // record stays condemned: it may not have been fetched again yet.
 func (b *batching) idle() (narrowed bool) {
 	b.arrived = 0
-	narrowed = b.wakeOnly || b.doomed.timer != nil
+	narrowed = b.wakeOnly || b.doomed.timer != nil || b.doomed.release != nil
 	b.wakeOnly = false
-	if b.doomed.timer != nil || b.doomed.wake {
+	if b.doomed.timer != nil || b.doomed.release != nil || b.doomed.wake {
 		b.doomed = doom{}
 	}
 	return narrowed

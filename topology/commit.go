@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/changelog"
@@ -62,13 +61,17 @@ type committer struct {
 	app       string // prefix of our own topics
 	failpoint func(name string) error
 	timeout   time.Duration
+	patience  time.Duration           // with topics of others; 0 = as long as with our own
+	isOpen    func(topic string) bool // whether a breaker has opened meanwhile; nil = there are none
 
 	failed atomic.Bool
 	mu     struct {
 		sync.Mutex
 		err     error // the first of this transaction
-		topic   string
+		rec     *kgo.Record
 		highest int64 // offset of a changelog record
+		own     int   // records to our own topics that are not answered yet
+		foreign map[*kgo.Record]struct{}
 	}
 }
 
@@ -78,7 +81,11 @@ func (p *committer) commit(ctx context.Context, mutations, outs []*kgo.Record) (
 	env := &p.envs[p.turn]
 	p.failed.Store(false)
 	p.mu.Lock()
-	p.mu.err, p.mu.topic, p.mu.highest = nil, "", -1
+	p.mu.err, p.mu.rec, p.mu.highest, p.mu.own = nil, nil, -1, 0
+	if p.mu.foreign == nil {
+		p.mu.foreign = make(map[*kgo.Record]struct{})
+	}
+	clear(p.mu.foreign)
 	p.mu.Unlock()
 
 	if err := p.failpoint(FailBegin); err != nil {
@@ -97,6 +104,7 @@ func (p *committer) commit(ctx context.Context, mutations, outs []*kgo.Record) (
 			if p.failed.Load() {
 				return 0, p.fault()
 			}
+			p.sent(rec)
 			env.produce(ctx, rec, p.done)
 		}
 	}
@@ -124,24 +132,107 @@ func (p *committer) commit(ctx context.Context, mutations, outs []*kgo.Record) (
 	return p.mu.highest + 1, nil
 }
 
+// sent counts a record that is about to be produced.
+func (p *committer) sent(rec *kgo.Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if strings.HasPrefix(rec.Topic, p.app) {
+		p.mu.own++
+	} else {
+		p.mu.foreign[rec] = struct{}{}
+	}
+}
+
 // flush waits for all answers, but not for longer than the broker would keep
-// the transaction open.
+// the transaction open, and not for longer than patience when nothing but
+// topics of others is missing.
 func (p *committer) flush(ctx context.Context, env *commitEnv) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
+	var stalled atomic.Pointer[laneError]
+	if p.patience > 0 {
+		began := time.Now()
+		every := p.patience / watchesPerPatience
+		stop := p.every(ctx, every, func() {
+			if faults := p.stalled(time.Since(began)); faults != nil {
+				stalled.CompareAndSwap(nil, &laneError{faults: faults})
+				cancel()
+			}
+		})
+		defer stop()
+	}
 	if err := env.flush(ctx); err != nil {
+		if lane := stalled.Load(); lane != nil {
+			return lane
+		}
 		return fmt.Errorf("flush: %w", errors.Join(err, p.fault()))
 	}
 	return nil
+}
+
+// every calls fn again and again until ctx or stop ends it. When stop has returned fn is not called any
+// more: what it looks at is the next transaction's then.
+func (p *committer) every(ctx context.Context, wait time.Duration, fn func()) (stop func()) {
+	var mu sync.Mutex
+	var timer *time.Timer
+	ended := false
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(wait, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended || ctx.Err() != nil {
+			return
+		}
+		fn()
+		timer.Reset(wait)
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+		timer.Stop()
+	}
+}
+
+// watchesPerPatience is how often a flush looks at what is missing.
+const watchesPerPatience = 4
+
+// stalled lists the topics of others that alone hold this transaction up, and
+// have done so for too long, or are known to by now.
+func (p *committer) stalled(waited time.Duration) (faults []laneFault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.own > 0 || len(p.mu.foreign) == 0 || p.mu.err != nil {
+		return nil
+	}
+	missing := make(map[string][]*kgo.Record)
+	known := p.isOpen != nil
+	for rec := range p.mu.foreign {
+		missing[rec.Topic] = append(missing[rec.Topic], rec)
+		known = known && (len(missing[rec.Topic]) > 1 || p.isOpen(rec.Topic))
+	}
+	if waited < p.patience && !known {
+		return nil
+	}
+	for topic, records := range missing {
+		faults = append(faults, laneFault{topic: topic, reason: fmt.Errorf("%w for %v", errStalled, waited.Round(10*time.Millisecond)), sample: sampleOf(records)})
+	}
+	return faults
 }
 
 // done is the promise of every record. kgo may call it from several goroutines.
 func (p *committer) done(rec *kgo.Record, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if strings.HasPrefix(rec.Topic, p.app) {
+		p.mu.own--
+	} else if err == nil {
+		delete(p.mu.foreign, rec)
+	}
 	switch {
 	case err != nil && p.mu.err == nil:
-		p.mu.err, p.mu.topic = err, rec.Topic
+		p.mu.err, p.mu.rec = err, rec
 		p.failed.Store(true)
 	case err == nil && rec.Topic == p.topic:
 		p.mu.highest = max(p.mu.highest, rec.Offset)
@@ -152,15 +243,24 @@ func (p *committer) done(rec *kgo.Record, err error) {
 func (p *committer) fault() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.mu.err == nil:
+	if p.mu.err == nil {
 		return nil
-	case isRecordFault(p.mu.err, p.mu.topic == p.topic),
-		// A topic that belongs to others and that we may not write to is like one that is missing.
-		errors.Is(p.mu.err, kerr.TopicAuthorizationFailed) && !strings.HasPrefix(p.mu.topic, p.app):
-		return &recordError{topic: p.mu.topic, err: p.mu.err}
 	}
-	return fmt.Errorf("produce to %s: %w", p.mu.topic, p.mu.err)
+	topic := p.mu.rec.Topic
+	own := strings.HasPrefix(topic, p.app)
+	switch {
+	case !own && isLaneFault(p.mu.err):
+		var sample []*kgo.Record
+		for rec := range p.mu.foreign {
+			if rec.Topic == topic {
+				sample = append(sample, rec)
+			}
+		}
+		return &laneError{faults: []laneFault{{topic: topic, reason: p.mu.err, sample: sampleOf(sample)}}}
+	case isRecordFault(p.mu.err, topic == p.topic):
+		return &recordError{topic: topic, err: p.mu.err, bytes: recordSize(p.mu.rec)}
+	}
+	return fmt.Errorf("produce to %s: %w", topic, p.mu.err)
 }
 
 // commit ends cycle c with a transaction and reports the position that the
@@ -185,6 +285,10 @@ func (t *task) commit(ctx context.Context, c *Cycle) (next int64, err error) {
 	t.works(true)
 	c.stats.Commit = t.cfg.Clock().Sub(began)
 	clear(t.mutations)
+	var lane *laneError
+	if errors.As(err, &lane) {
+		t.w.destinations.trip(lane.faults)
+	}
 	return next, err
 }
 

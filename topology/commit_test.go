@@ -105,11 +105,11 @@ func TestCommitStopsAtFirstError(t *testing.T) {
 		{"produce out", kerr.InvalidProducerEpoch, classFenced, "a flush"},
 		{"produce out", kerr.InvalidProducerIDMapping, classRetry, "a flush"},
 		{"produce out", kerr.MessageTooLarge, classRecord, "a flush"},
-		{"produce out", kerr.UnknownTopicOrPartition, classRecord, "a flush"},
+		{"produce out", kerr.UnknownTopicOrPartition, classLane, "a flush"},
 		{"produce state", kerr.UnknownTopicOrPartition, classRetry, "a flush"},
 		{"produce state", kerr.MessageTooLarge, classRecord, "a flush"},
 		{"produce state", kerr.TopicAuthorizationFailed, classRetry, "a flush"},
-		{"produce out", kerr.TopicAuthorizationFailed, classRecord, "a flush"}, // a topic of others
+		{"produce out", kerr.TopicAuthorizationFailed, classLane, "a flush"}, // a topic of others
 		{"flush", context.DeadlineExceeded, classRetry, "a flush"},
 		{"end", kerr.ProducerFenced, classFenced, "a end"},
 		{"end", errors.New("connection lost"), classRetry, "a end"},

@@ -109,6 +109,10 @@ type Config struct {
 	// Timing holds intervals and timeouts.
 	Timing Timing
 
+	// Destinations say when to stop writing to topics of others, and how fast
+	// to write to them.
+	Destinations Destinations
+
 	// Clock tells the time of timers and records. Default time.Now.
 	Clock func() time.Time
 
@@ -296,6 +300,12 @@ func (c Config) withDefaults() Config {
 	def(&t.OwnerCache, 10*time.Second)
 	def(&t.Probe, max(30*time.Second, t.Heartbeat))
 	def(&t.DeleteRetention, 24*time.Hour)
+
+	d := &c.Destinations
+	def(&d.Patience, time.Second)
+	def(&d.Probe, 500*time.Millisecond)
+	def(&d.ProbeMax, max(10*time.Second, d.Probe))
+	def(&d.HalfOpen, 64)
 	return c
 }
 
@@ -415,6 +425,24 @@ func (c *Config) validate() error {
 	length("Timing.Probe", t.Probe, t.Heartbeat, day)
 	length("Timing.OwnerCache", t.OwnerCache, time.Millisecond, day)
 	length("Timing.DeleteRetention", t.DeleteRetention, time.Second, 3650*day)
+
+	d := &c.Destinations
+	length("Destinations.Patience", d.Patience, 10*time.Millisecond, t.Transaction)
+	length("Destinations.Probe", d.Probe, time.Millisecond, d.ProbeMax)
+	length("Destinations.ProbeMax", d.ProbeMax, time.Millisecond, day)
+	number("Destinations.HalfOpen", int64(d.HalfOpen), 1, 1<<20)
+	lane := func(field string, l Lane) {
+		if !(l.Rate >= 0 && l.Rate <= 1e9) || l.Burst < 0 || !(l.Retries >= 0 && l.Retries <= 1e6) || !(l.RetriesMin >= 0 && l.RetriesMin <= 1e9) {
+			bad(field, "%+v has a limit that is negative or no number", l)
+		}
+	}
+	lane("Destinations.All", d.All)
+	for topic, l := range d.Topics {
+		if strings.HasPrefix(topic, c.App) {
+			bad("Destinations.Topics", "%s is a topic of our own", topic)
+		}
+		lane("Destinations.Topics["+topic+"]", l)
+	}
 
 	if len(faults) > 0 {
 		return fmt.Errorf("topology config: %w", errors.Join(faults...))

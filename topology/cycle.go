@@ -39,7 +39,12 @@ type Cycle struct {
 	woke      bool
 	taken     int // records
 	fired     int // timers, poisoned ones included
+	pumped    int // keys that waited for a topic
 	lastTimer []byte
+
+	lastPumped []byte
+	lanes      *lanes
+	refused    error // an output that need not be tried
 
 	// firing is the key of the timer that is being fired; kept says that
 	// nothing was written under it yet.
@@ -84,9 +89,20 @@ func (c *Cycle) touch(key []byte) {
 
 // Emit adds a record to the transaction. Its Partition is taken as it is when
 // zero or above; ByKey hashes its key. The cycle keeps the record.
+//
+// What is known to be refused makes the record, timer or key of this call
+// poison: an output over the size limits, or one for a topic of others whose
+// breaker is open. Ask May before the latter.
 func (c *Cycle) Emit(rec *Record) {
+	size := recordSize(rec)
+	if c.refused == nil {
+		c.refused = c.task.batching.known(rec.Topic, size, c.now)
+	}
+	if d := c.task.w.destinations; c.refused == nil && d.foreign(rec.Topic) {
+		c.refused = d.refuses(rec.Topic)
+	}
 	c.outs = append(c.outs, rec)
-	c.outBytes += recordSize(rec)
+	c.outBytes += size
 }
 
 // Scan visits the entries under prefix that come after the key after, in key
@@ -126,6 +142,8 @@ func (c *Cycle) reset(now int64, started time.Time) {
 	c.outs, c.outBytes, c.inBytes = c.outs[:0], 0, 0
 	c.stats = CycleStats{Task: c.task.id}
 	c.woke, c.taken, c.fired, c.lastTimer = false, 0, 0, nil
+	c.pumped, c.lastPumped, c.refused = 0, nil, nil
+	c.lanes.reset()
 	c.firing, c.kept, c.crashed = nil, false, nil
 	clear(c.hit)
 	c.task.batching.doomed.seen = false
@@ -140,16 +158,18 @@ type savepoint struct {
 	batch    statestore.Savepoint
 	outs     int
 	outBytes int
+	waits    int
 }
 
 func (c *Cycle) mark() savepoint {
-	return savepoint{batch: c.batch.Mark(), outs: len(c.outs), outBytes: c.outBytes}
+	return savepoint{batch: c.batch.Mark(), outs: len(c.outs), outBytes: c.outBytes, waits: len(c.lanes.changes)}
 }
 
 func (c *Cycle) rollback(s savepoint) {
 	c.batch.Rollback(s.batch)
 	clear(c.outs[s.outs:])
 	c.outs, c.outBytes = c.outs[:s.outs], s.outBytes
+	c.lanes.changes = c.lanes.changes[:s.waits]
 }
 
 // cycle is the data's walk: what one round does, from the queue of the task to
@@ -161,6 +181,11 @@ func (c *Cycle) rollback(s savepoint) {
 // then takes the same in one write, or none of it exists.
 func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 	c := t.current
+	if c.lanes == nil {
+		if c.lanes, err = t.newLanes(); err != nil {
+			return false, err
+		}
+	}
 	c.reset(t.clock(), t.cfg.Clock())
 
 	// poll
@@ -181,6 +206,11 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 		}
 	}
 
+	// what waited for a topic of others goes before what comes now
+	if err := c.pump(t.batching.releases(len(records))); err != nil {
+		return false, err
+	}
+
 	// route, decode, load, advance, stage: one record at a time
 	for _, rec := range records {
 		if c.taken > 0 && c.full() {
@@ -194,7 +224,7 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 	t.queue.putBack(records[c.taken:])
 
 	// the same for the timers that are due
-	if err := c.timers(t.batching.timers(c.taken)); err != nil {
+	if err := c.timers(t.batching.timers(c.taken + c.pumped)); err != nil {
 		return false, err
 	}
 	if c.taken == 0 && c.batch.Len() == 0 && len(c.outs) == 0 {
@@ -213,6 +243,8 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 	if err := t.apply(c, next); err != nil {
 		return false, err
 	}
+	c.lanes.settle(t.w.destinations)
+	t.w.destinations.passed(c.outs)
 	t.finished(c)
 	return true, nil
 }
@@ -426,8 +458,12 @@ func (c *Cycle) call(fn func() error) (err error) {
 			err = fmt.Errorf("%w: %v\n%s", ErrPanic, p, debug.Stack())
 		}
 	}()
+	c.refused = nil
 	if err := fn(); err != nil {
 		return err
+	}
+	if c.refused != nil {
+		return c.refused
 	}
 	return c.batch.Err()
 }

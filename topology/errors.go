@@ -59,6 +59,7 @@ const (
 	classHalt                     // stop this task and say why
 	classFatal                    // stop the worker
 	classStopped                  // asked to stop; nothing is wrong
+	classLane                     // a topic of others held the commit up: its breaker is open now, do the batch again
 )
 
 func (c class) String() string {
@@ -77,6 +78,8 @@ func (c class) String() string {
 		return "fatal"
 	case classStopped:
 		return "stopped"
+	case classLane:
+		return "destination"
 	}
 	return "invalid"
 }
@@ -88,6 +91,7 @@ var errStopped = errors.New("task was asked to stop")
 // the crash path is correct after every error.
 func classify(err error) class {
 	var record *recordError
+	var lane *laneError
 	switch {
 	case errors.Is(err, ErrCrash), errors.Is(err, ErrFatal), errors.Is(err, statestore.ErrLocked):
 		return classFatal
@@ -97,6 +101,8 @@ func classify(err error) class {
 		return classHalt
 	case errors.As(err, &record):
 		return classRecord
+	case errors.As(err, &lane):
+		return classLane
 	case errors.Is(err, changelog.ErrLost), errors.Is(err, changelog.ErrFatal),
 		errors.Is(err, statestore.ErrIdentity), errors.Is(err, statestore.ErrNewerFormat), errors.Is(err, statestore.ErrMisuse):
 		return classHalt
@@ -137,6 +143,7 @@ func isRecordFault(err error, own bool) bool {
 type recordError struct {
 	topic string
 	err   error
+	bytes int // of the record
 }
 
 func (e *recordError) Error() string { return fmt.Sprintf("produce to %s: %v", e.topic, e.err) }

@@ -26,6 +26,9 @@ type Hooks struct {
 	// Paused: the queue of a task went over its high mark, or back under its
 	// low mark.
 	Paused func(task int32, paused bool)
+	// Destination: the breaker of a topic of others has opened or closed, or a
+	// probe of it has failed.
+	Destination func(DestinationInfo)
 	// Wiped: a local store was thrown away, to be rebuilt.
 	Wiped func(task int32, reason string)
 }
@@ -107,6 +110,12 @@ func (h *hooks) paused(task int32, paused bool) {
 	}
 }
 
+func (h *hooks) destination(info DestinationInfo) {
+	if h.h.Destination != nil {
+		h.h.Destination(info)
+	}
+}
+
 func (h *hooks) wiped(task int32, reason string) {
 	if h.h.Wiped != nil {
 		h.h.Wiped(task, reason)
@@ -176,6 +185,13 @@ func Tee(hs ...Hooks) Hooks {
 			for i := range hs {
 				if f := hs[i].Paused; f != nil {
 					f(task, paused)
+				}
+			}
+		},
+		Destination: func(info DestinationInfo) {
+			for i := range hs {
+				if f := hs[i].Destination; f != nil {
+					f(info)
 				}
 			}
 		},

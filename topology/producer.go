@@ -78,6 +78,7 @@ func newProducers(ctx context.Context, cfg *Config, base []kgo.Opt, task int32) 
 			kgo.RetryTimeout(cfg.Timing.Transaction),
 			// No RecordDeliveryTimeout: kgo counts it from the record's own timestamp, and what is
 			// forwarded or derived keeps the time of its source. committer.flush bounds the wait.
+			kgo.ProduceRequestTimeout(max(100*time.Millisecond, cfg.Destinations.Patience)),
 			kgo.ProducerLinger(0),
 			kgo.MaxBufferedRecords(bufferedRecordsMax),
 			kgo.ProducerBatchCompression(slices.Clone(cfg.Compression)...), // kgo writes to what it is given,

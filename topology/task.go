@@ -349,15 +349,16 @@ const lookAgain = time.Minute
 
 // untilDue is how long the task may sleep when nothing arrives.
 func (t *task) untilDue() time.Duration {
+	flow := t.current.lanes.untilFlow(t.w.destinations)
 	due, ok := t.store.NextDue()
 	if !ok {
-		return 24 * time.Hour
+		return min(24*time.Hour, flow)
 	}
 	wait := due - t.clock()
 	if wait >= lookAgain.Milliseconds() {
-		return lookAgain
+		return min(lookAgain, flow)
 	}
-	return time.Duration(max(wait, 0)) * time.Millisecond
+	return min(time.Duration(max(wait, 0))*time.Millisecond, flow)
 }
 
 // clock is the time for the next cycle: it never falls.
@@ -438,6 +439,9 @@ func (t *task) release(err error) {
 		if c.woke {
 			t.woken.Store(true)
 		}
+		if c.lanes != nil {
+			c.lanes.forget(t.w.destinations)
+		}
 		t.current = nil
 	}
 	t.fault.Store(nil)
@@ -461,6 +465,9 @@ func (t *task) recover(err error, backoff *backoff) bool {
 	}
 	t.hooks.aborted(t.id, kind.String(), err)
 	switch kind {
+	case classLane:
+		t.log.Warn("a topic of others takes no records: what is for it waits, the rest goes on", "error", err)
+		return true
 	case classFatal:
 		t.w.fail(err)
 		return false
@@ -558,7 +565,8 @@ func (t *task) strike(reason string) bool {
 }
 
 func (t *task) newCommitter(envs [2]commitEnv) *committer {
-	return &committer{envs: envs, topic: t.cfg.Changelog, app: t.cfg.App, failpoint: t.failpoint, timeout: t.cfg.Timing.Transaction}
+	return &committer{envs: envs, topic: t.cfg.Changelog, app: t.cfg.App, failpoint: t.failpoint, timeout: t.cfg.Timing.Transaction,
+		patience: t.cfg.Destinations.Patience, isOpen: t.w.destinations.isOpen}
 }
 
 // backoff doubles its waits.

@@ -44,6 +44,8 @@ type Worker struct {
 	left     chan struct{} // closed when the group was left
 	lives    sync.WaitGroup
 
+	destinations *destinations
+
 	mu struct {
 		sync.Mutex
 		replicas map[int32]*replica
@@ -77,6 +79,9 @@ func New(cfg Config) (*Worker, error) {
 	w.hooks = hooks{Tee(cfg.Hooks, w.pacer.hooks(), w.progress.hooks(cfg.Logger))}
 	w.hard, w.kill = context.WithCancel(context.Background())
 	w.owners = newOwners(w)
+	w.destinations = newDestinations(&w.cfg, &w.hooks)
+	w.destinations.wake = w.wakeAll
+	w.destinations.spawn = func(fn func(stop <-chan struct{})) { w.lives.Go(func() { fn(w.left) }) }
 	w.mu.replicas, w.mu.former = make(map[int32]*replica), make(map[int32]holder)
 	w.mu.away = make(map[int32]time.Time)
 	w.mu.tasks, w.mu.standbys = make(map[int32]*task), make(map[int32]*standby)
@@ -168,6 +173,8 @@ func (w *Worker) start(ctx context.Context) error {
 		return err
 	}
 	close(w.ready)
+	prober := newProber(&w.cfg, w.clientOpts(w.hard))
+	w.destinations.probe = func(f laneFault) error { return prober.probe(w.hard, f) }
 	w.log.Info("joining the group", "group", group(w.cfg.App), "tasks", layout.tasks, "partitions", layout.partitions)
 	return nil
 }
@@ -395,6 +402,17 @@ func (w *Worker) standing() []*standby {
 	slices.SortFunc(list, func(a, b *standby) int { return int(a.id - b.id) })
 	return list
 }
+
+// wakeAll has every task look at what waits.
+func (w *Worker) wakeAll() {
+	for _, t := range w.running() {
+		t.queue.wake()
+	}
+}
+
+// Destinations describes the topics of others that take no records now, or that keys of this process
+// wait for, by topic.
+func (w *Worker) Destinations() []DestinationInfo { return w.destinations.list() }
 
 // running lists the tasks of this process.
 func (w *Worker) running() []*task {
