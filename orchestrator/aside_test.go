@@ -10,14 +10,14 @@ import (
 	"github.com/amendsio/amends/protocol"
 )
 
-// TestCommandTopicVanishes: a retry that cannot be delivered sets its instance aside for a person, and
-// nobody else.
+// TestCommandTopicVanishes: what is for a topic that is gone waits, says so, and goes on when the topic
+// is back; nobody else notices.
 func TestCommandTopicVanishes(t *testing.T) {
 	virtual(t, func(t *testing.T, r *rig) {
 		r.cfg.Partitions = 1
 		src, topics := r.orderSaga()
 		r.apply(src)
-		r.people.serve(topics[0]) // nobody reads the one that vanishes
+		r.people.serve(topics[0], topics[2]) // nobody reads the one that vanishes
 		r.start()
 		r.ready()
 		wid := r.begin("order", "1", map[string]any{"amount": 1})
@@ -28,19 +28,28 @@ func TestCommandTopicVanishes(t *testing.T) {
 		if _, err := r.c.Admin().DeleteTopics(t.Context(), topics[1]); err != nil {
 			t.Fatal(err)
 		}
-		r.until(wid+" needs a person", time.Second, func() bool {
+		r.until("its next attempt waits", time.Second, func() bool {
 			v, ok := r.get(wid)
-			return ok && v.Status == "attention"
+			return ok && len(v.Waiting) == 1
 		})
 		v, _ := r.get(wid)
-		if len(v.Attention) != 1 || v.Attention[0].Reason != "UNDELIVERABLE" || v.Attention[0].Text == "" {
-			t.Errorf("attention: %+v", v.Attention)
-		}
-		if kinds := r.kinds(wid); !slices.Contains(kinds, "attention") {
-			t.Errorf("lifecycle: %v", kinds)
+		if w := v.Waiting[0]; w.Path != "auth" || w.Topic != topics[1] || w.Reason == "" || w.Since == 0 || v.Steps[1].State != "BACKOFF" || len(v.Attention) != 0 {
+			t.Errorf("it waits as %+v, attention %+v", v.Waiting, v.Attention)
 		}
 		other := r.begin("order", "2", map[string]any{"amount": 1})
-		r.until(other+" runs", time.Second, func() bool { return r.people.sent("do reserve", other) > 0 })
+		r.until(other+" waits before its first attempt", time.Second, func() bool {
+			v, ok := r.get(other)
+			return ok && len(v.Waiting) == 1 && v.Steps[1].State == "READY"
+		})
+		// A cancel of what was never sent owes nothing there.
+		r.intake(other, map[string]any{"kind": "cancel", "type": "order", "id": "2", "requestId": "q", "reason": "test", "actor": "test"})
+		r.ends(other, "compensated", time.Second)
+		if n := r.people.sent("do authorise", other) + r.people.sent("undo void", other); n != 0 {
+			t.Errorf("%d commands to the topic that is gone", n)
+		}
+		if len(r.deadLetters()) > 0 {
+			t.Errorf("dead letter: %+v", r.deadLetters()[0].why)
+		}
 	})
 }
 

@@ -90,6 +90,10 @@ type Config struct {
 	// Timing holds intervals and timeouts of the runtime. Default: those of package topology.
 	Timing topology.Timing
 
+	// Destinations say when to stop writing to topics of others (command topics, topics of events and
+	// results), and how fast this process writes to them. Default: those of package topology.
+	Destinations topology.Destinations
+
 	// Hooks are called as things happen, beside those that feed the metrics.
 	Hooks topology.Hooks
 

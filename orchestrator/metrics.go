@@ -52,6 +52,7 @@ type metrics struct {
 	restoring    topology.RestoreProgress
 	restore      prometheus.Histogram
 	wiped        prometheus.Counter
+	breakers     *prometheus.CounterVec // state
 }
 
 // Metric describes one metric that every process has under /metrics.
@@ -123,6 +124,7 @@ func newMetrics() *metrics {
 	m.restoreTime = gauge("restore_remaining_seconds", "Time that a task's restore will take at its present rate.", "partition")
 	m.restore = one(histogram("restore_duration_seconds", "Time that a task took to restore its store.", longBuckets))
 	m.wiped = counter("stores_wiped_total", "Local stores that were thrown away to be rebuilt.").WithLabelValues()
+	m.breakers = counter("destination_changes_total", "Times that the breaker of a topic of others came to a state; open counts failed probes too.", "state")
 	gauge("build_info", "1, labelled with the version.", "version", "goversion").WithLabelValues(Version, runtime.Version()).Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -179,6 +181,9 @@ func (m *metrics) hooks(tallies func(task int32) *tally) topology.Hooks {
 		},
 		Forwarded: func(_ int32, n int) { m.forwarded.Add(float64(n)) },
 		Wiped:     func(int32, string) { m.wiped.Inc() },
+		Destination: func(info topology.DestinationInfo) {
+			m.breakers.WithLabelValues(info.State.String()).Inc()
+		},
 	}
 }
 

@@ -48,7 +48,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	o.definitions = newDefinitions(cfg.Namespace, topics.Defs, cfg.Logger)
 	o.announcer = newAnnouncer(cfg, topics.Members)
 	o.mu.tallies = map[int32]*tally{}
-	o.metrics.registry.MustRegister(&storeCollector{o: o})
+	o.metrics.registry.MustRegister(&storeCollector{o: o}, &destinationCollector{o: o})
 	return o, nil
 }
 
@@ -136,6 +136,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		GroupProtocols: groupProtocols(o.definitions.current.Load().Level()),
 		Limits:         o.cfg.Limits,
 		Timing:         o.cfg.Timing,
+		Destinations:   o.cfg.Destinations,
 		Clock:          o.cfg.Clock,
 		Logger:         o.cfg.Logger,
 		Hooks:          topology.Tee(o.metrics.hooks(o.tally), topology.Hooks{Rebalance: o.announcer.rebalanced}, o.cfg.Hooks),

@@ -43,16 +43,16 @@ func (p *processor) Process(c *topology.Cycle, rec *topology.Record, msg any) er
 		p.deadLetter(c, rec, in.wid, *in.fault)
 		return nil
 	}
-	return p.walk(c, rec, in.wid, in.event, in.version, "")
+	return p.walk(c, rec, in.wid, in.event, in.version)
 }
 
 // Timer takes the time that has passed to an instance that waits for it: an event like any other.
 func (p *processor) Timer(c *topology.Cycle, key []byte) error {
-	return p.walk(c, nil, string(key), sagas.Timers{}, 0, "")
+	return p.walk(c, nil, string(key), sagas.Timers{}, 0)
 }
 
-// walk is load -> advance -> stage for one event. A result for the topic without is not sent.
-func (p *processor) walk(c *topology.Cycle, rec *topology.Record, wid string, ev sagas.Event, version uint32, without string) error {
+// walk is load -> advance -> stage for one event.
+func (p *processor) walk(c *topology.Cycle, rec *topology.Record, wid string, ev sagas.Event, version uint32) error {
 	// load, through the writes of this cycle
 	if err := c.Failpoint(topology.FailLoad); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (p *processor) walk(c *topology.Cycle, rec *topology.Record, wid string, ev
 		return err
 	}
 	plan, ev := p.plan(stored.Head(), ev, version)
-	before, next, effects, err := stored.Step(plan, ev, sagas.Time(c.Now()), nil)
+	before, next, effects, err := stored.Step(plan, ev, sagas.Time(c.Now()), p.gate(c))
 	if err != nil {
 		return unreadable(wid, err)
 	}
@@ -76,7 +76,17 @@ func (p *processor) walk(c *topology.Cycle, rec *topology.Record, wid string, ev
 	if err := c.Failpoint(topology.FailStage); err != nil {
 		return err
 	}
-	return p.stage(c, &origin{rec: rec, wid: wid, event: ev, stored: stored, before: before, without: without}, next, effects)
+	return p.stage(c, &origin{rec: rec, wid: wid, event: ev, stored: stored, before: before}, next, effects)
+}
+
+// gate lets the machine send where the breakers and limits of the runtime allow it.
+func (p *processor) gate(c *topology.Cycle) sagas.Gate {
+	return func(topic string, what sagas.Sending) bool { return c.May(topic, what == sagas.SendAgain) }
+}
+
+// Release lets an instance send what waited for topic.
+func (p *processor) Release(c *topology.Cycle, topic string, key []byte) error {
+	return p.walk(c, nil, string(key), sagas.Released{Topic: topic}, 0)
 }
 
 // plan finds the plan that the event is for. A run keeps the version it was started with, also when
@@ -125,7 +135,7 @@ func (p *processor) Wake(c *topology.Cycle) error {
 		return err
 	}
 	for _, wid := range keys {
-		if err := p.walk(c, nil, wid, sagas.DefLoaded{}, 0, ""); err != nil {
+		if err := p.walk(c, nil, wid, sagas.DefLoaded{}, 0); err != nil {
 			return err
 		}
 	}
@@ -141,11 +151,6 @@ func (p *processor) Wake(c *topology.Cycle) error {
 func (p *processor) Poison(c *topology.Cycle, rec *topology.Record, key []byte, err error) {
 	if errors.Is(err, sagas.ErrNewerFormat) {
 		panic(fmt.Errorf("%w: upgrade this process", err))
-	}
-	if topic := p.undeliverableResult(c, rec, key, err); topic != "" {
-		if p.retryWithoutResult(c, rec, key, topic) == nil {
-			return
-		}
 	}
 	f := faultOfPoison(err)
 	p.cfg.Logger.Error("record or timer set aside", "workflow_id", string(key), "class", f.class, "err", err)
@@ -173,32 +178,6 @@ func (p *processor) eventOf(rec *topology.Record) sagas.Event {
 		return nil
 	}
 	return p.decode(rec).event
-}
-
-// undeliverableResult recognises that Kafka refused the result of an instance, whose topic the
-// producer of the start chose. It must not keep the saga from ending.
-func (p *processor) undeliverableResult(c *topology.Cycle, _ *topology.Record, key []byte, err error) string {
-	if key == nil || !errors.Is(err, topology.ErrUndeliverable) {
-		return ""
-	}
-	stored, loadErr := p.open(c, string(key))
-	inst := stored.Head()
-	if loadErr != nil || inst == nil || inst.ReplyTo == "" || !strings.Contains(err.Error(), "produce to "+inst.ReplyTo+":") {
-		return ""
-	}
-	return inst.ReplyTo
-}
-
-func (p *processor) retryWithoutResult(c *topology.Cycle, rec *topology.Record, key []byte, topic string) error {
-	p.cfg.Logger.Warn("result cannot be delivered", "workflow_id", string(key), "topic", topic)
-	if rec == nil {
-		return p.walk(c, nil, string(key), sagas.Timers{}, 0, topic)
-	}
-	in := p.decode(rec)
-	if in.fault != nil {
-		return errInstanceUnreadable
-	}
-	return p.walk(c, rec, in.wid, in.event, in.version, topic)
 }
 
 // setAsidePause is how long an instance that was set aside waits before its timers run again.

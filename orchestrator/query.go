@@ -116,7 +116,12 @@ func (o *Orchestrator) read(view topology.View, workflowID string) (sagas.View, 
 	case inst == nil:
 		return sagas.View{}, &Error{Code: CodeNotFound, Class: ErrNotFound, Cause: fmt.Sprintf("no instance %q", workflowID)}
 	}
-	return inst.View(o.definitions.current.Load().plan(inst.DefinitionRef())), nil
+	plan := o.definitions.current.Load().plan(inst.DefinitionRef())
+	v := inst.View(plan)
+	if w := o.worker.Load(); w != nil {
+		v.Waiting = waiting(inst.Waiting(plan), w.Destinations())
+	}
+	return v, nil
 }
 
 func movingError(err error) error {

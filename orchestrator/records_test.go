@@ -153,11 +153,21 @@ func TestStrangeRecords(t *testing.T) {
 }
 
 // TestResultTopicMissing: the topic for the result is the producer's choice; when it does not exist the
-// saga ends all the same.
+// saga ends all the same, and the result comes when it does.
 func TestResultTopicMissing(t *testing.T) {
 	everywhere(t, func(t *testing.T, r *rig) {
 		r.running()
-		r.intake("order/1", map[string]any{"type": "order", "id": "1", "input": map[string]any{"amount": 1}, "replyTo": r.c.Name("nowhere")})
+		topic := r.c.Name("nowhere")
+		r.intake("order/1", map[string]any{"type": "order", "id": "1", "input": map[string]any{"amount": 1}, "replyTo": topic})
 		r.ends("order/1", "completed", often)
+		r.until("the result waits", often, func() bool {
+			v, _ := r.get("order/1")
+			return len(v.Waiting) == 1 && v.Waiting[0].Path == "" && v.Waiting[0].Topic == topic
+		})
+		r.c.CreateTopic(topic, 1, nil)
+		if recs := r.c.Consume(topic, 1); string(recs[0].Key) != "order/1" {
+			t.Errorf("result of %s", recs[0].Key)
+		}
+		r.until("nothing waits", often, func() bool { return len(r.o.Destinations()) == 0 })
 	})
 }

@@ -13,12 +13,11 @@ import (
 
 // origin is what an event came from.
 type origin struct {
-	rec     *topology.Record // nil for timers and wake-ups
-	wid     string
-	event   sagas.Event
-	stored  *sagas.Record   // nil = there was no instance
-	before  *sagas.Instance // as Step gave it: of an instance in pages it may be a part
-	without string          // topic of a result that must not be sent
+	rec    *topology.Record // nil for timers and wake-ups
+	wid    string
+	event  sagas.Event
+	stored *sagas.Record   // nil = there was no instance
+	before *sagas.Instance // as Step gave it: of an instance in pages it may be a part
 }
 
 // stage turns what Step returned into writes and records of this cycle.
@@ -44,9 +43,7 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 		case sagas.DeadLetter:
 			p.machineLetter(c, o, &e)
 		case sagas.Result:
-			if e.Topic != o.without {
-				c.Emit(p.result(&e))
-			}
+			c.Emit(p.result(&e))
 		case sagas.StartChild:
 			if err := p.startChild(c, &e); err != nil {
 				return err
@@ -65,6 +62,10 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 			}
 		case sagas.Emit:
 			c.Emit(p.domainEvent(&e, o.wid))
+		case sagas.Waits:
+			if err := c.Wait(e.Topic, []byte(o.wid)); err != nil {
+				return err
+			}
 		case sagas.Ignored:
 			p.counts.ignored(e.Reason)
 		default:

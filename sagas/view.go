@@ -22,6 +22,7 @@ type View struct {
 	Frames          []FrameView     `json:"frames,omitempty"`
 	Obligations     []Obligation    `json:"obligations,omitempty"`
 	Residue         []string        `json:"residue,omitempty"`
+	Waiting         []WaitView      `json:"waiting,omitempty"` // what is not sent because its topic takes nothing now; filled in by the runtime
 	Cause           string          `json:"cause,omitempty"`
 	CancelRequested bool            `json:"cancelRequested,omitempty"`
 	Suspended       bool            `json:"suspended,omitempty"`
@@ -54,6 +55,14 @@ type AttentionView struct {
 	Path   string `json:"path,omitempty"` // empty = the instance itself
 	Reason string `json:"reason"`
 	Text   string `json:"text,omitempty"`
+	Since  Time   `json:"since"`
+}
+
+// WaitView is something that would be sent if its topic took it.
+type WaitView struct {
+	Path   string `json:"path,omitempty"` // of the step; empty = the result
+	Topic  string `json:"topic"`
+	Reason string `json:"reason"`
 	Since  Time   `json:"since"`
 }
 

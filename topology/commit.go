@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/changelog"
@@ -61,7 +62,8 @@ type committer struct {
 	app       string // prefix of our own topics
 	failpoint func(name string) error
 	timeout   time.Duration
-	patience  time.Duration           // with topics of others; 0 = as long as with our own
+	lanes     bool                    // the processor asks before it writes to topics of others
+	patience  time.Duration           // with those
 	isOpen    func(topic string) bool // whether a breaker has opened meanwhile; nil = there are none
 
 	failed atomic.Bool
@@ -150,7 +152,7 @@ func (p *committer) flush(ctx context.Context, env *commitEnv) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	var stalled atomic.Pointer[laneError]
-	if p.patience > 0 {
+	if p.lanes {
 		began := time.Now()
 		every := p.patience / watchesPerPatience
 		stop := p.every(ctx, every, func() {
@@ -249,7 +251,7 @@ func (p *committer) fault() error {
 	topic := p.mu.rec.Topic
 	own := strings.HasPrefix(topic, p.app)
 	switch {
-	case !own && isLaneFault(p.mu.err):
+	case p.lanes && !own && isLaneFault(p.mu.err):
 		var sample []*kgo.Record
 		for rec := range p.mu.foreign {
 			if rec.Topic == topic {
@@ -257,7 +259,9 @@ func (p *committer) fault() error {
 			}
 		}
 		return &laneError{faults: []laneFault{{topic: topic, reason: p.mu.err, sample: sampleOf(sample)}}}
-	case isRecordFault(p.mu.err, topic == p.topic):
+	case isRecordFault(p.mu.err, topic == p.topic),
+		// A topic that belongs to others and that we may not write to is like one that is missing.
+		!own && errors.Is(p.mu.err, kerr.TopicAuthorizationFailed):
 		return &recordError{topic: topic, err: p.mu.err, bytes: recordSize(p.mu.rec)}
 	}
 	return fmt.Errorf("produce to %s: %w", topic, p.mu.err)

@@ -105,11 +105,11 @@ func TestCommitStopsAtFirstError(t *testing.T) {
 		{"produce out", kerr.InvalidProducerEpoch, classFenced, "a flush"},
 		{"produce out", kerr.InvalidProducerIDMapping, classRetry, "a flush"},
 		{"produce out", kerr.MessageTooLarge, classRecord, "a flush"},
-		{"produce out", kerr.UnknownTopicOrPartition, classLane, "a flush"},
+		{"produce out", kerr.UnknownTopicOrPartition, classRecord, "a flush"},
 		{"produce state", kerr.UnknownTopicOrPartition, classRetry, "a flush"},
 		{"produce state", kerr.MessageTooLarge, classRecord, "a flush"},
 		{"produce state", kerr.TopicAuthorizationFailed, classRetry, "a flush"},
-		{"produce out", kerr.TopicAuthorizationFailed, classLane, "a flush"}, // a topic of others
+		{"produce out", kerr.TopicAuthorizationFailed, classRecord, "a flush"}, // a topic of others
 		{"flush", context.DeadlineExceeded, classRetry, "a flush"},
 		{"end", kerr.ProducerFenced, classFenced, "a end"},
 		{"end", errors.New("connection lost"), classRetry, "a end"},
@@ -145,6 +145,34 @@ func TestCommitFailpoints(t *testing.T) {
 		}
 		if len(*log) != calls {
 			t.Errorf("%s: calls %v, want %d", point, *log, calls)
+		}
+	}
+}
+
+// TestCommitLanes: what a topic of others answers is held against that topic, if the processor asks.
+func TestCommitLanes(t *testing.T) {
+	for _, tc := range []struct {
+		call  string
+		err   error
+		class class
+	}{
+		{"produce out", kerr.UnknownTopicOrPartition, classLane},
+		{"produce out", kerr.TopicAuthorizationFailed, classLane},
+		{"produce out", kerr.NotEnoughReplicas, classLane},
+		{"produce out", kgo.ErrRecordTimeout, classLane},
+		{"produce out", kerr.MessageTooLarge, classRecord},
+		{"produce out", kerr.InvalidProducerEpoch, classFenced},
+		{"produce state", kerr.NotEnoughReplicas, classRetry},
+		{"produce state", kerr.TopicAuthorizationFailed, classRetry},
+	} {
+		p, _ := testCommitter(map[string]error{tc.call: tc.err}, func(string) error { return nil })
+		p.lanes, p.patience = true, time.Second
+		_, err := p.commit(t.Context(), []*kgo.Record{rec("state")}, []*kgo.Record{rec("out"), rec("out")})
+		if got := classify(err); got != tc.class {
+			t.Errorf("%s %v: class %v, want %v", tc.call, tc.err, got, tc.class)
+		}
+		if lane := (*laneError)(nil); errors.As(err, &lane) && (len(lane.faults) != 1 || lane.faults[0].topic != "out" || len(lane.faults[0].sample) == 0) {
+			t.Errorf("%s %v: blames %+v", tc.call, tc.err, lane.faults)
 		}
 	}
 }

@@ -90,16 +90,12 @@ func (c *Cycle) touch(key []byte) {
 // Emit adds a record to the transaction. Its Partition is taken as it is when
 // zero or above; ByKey hashes its key. The cycle keeps the record.
 //
-// What is known to be refused makes the record, timer or key of this call
-// poison: an output over the size limits, or one for a topic of others whose
-// breaker is open. Ask May before the latter.
+// What is known to be too large makes the record, timer or key of this call
+// poison. Ask May before a record for a topic of others.
 func (c *Cycle) Emit(rec *Record) {
 	size := recordSize(rec)
 	if c.refused == nil {
 		c.refused = c.task.batching.known(rec.Topic, size, c.now)
-	}
-	if d := c.task.w.destinations; c.refused == nil && d.foreign(rec.Topic) {
-		c.refused = d.refuses(rec.Topic)
 	}
 	c.outs = append(c.outs, rec)
 	c.outBytes += size
@@ -185,6 +181,7 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 		if c.lanes, err = t.newLanes(); err != nil {
 			return false, err
 		}
+		_, t.committer.lanes = t.processor.(Releaser)
 	}
 	c.reset(t.clock(), t.cfg.Clock())
 

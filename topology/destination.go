@@ -277,19 +277,6 @@ func (d *destinations) flows(topic string) time.Duration {
 	return 0
 }
 
-// reason says why topic takes no records now; nil when it does.
-func (d *destinations) refuses(topic string) error {
-	if d.shut.Load() == 0 {
-		return nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if x := d.mu.by[topic]; x != nil && x.state == DestinationOpen {
-		return fmt.Errorf("%w: produce to %s: %s", ErrUndeliverable, topic, x.reason)
-	}
-	return nil
-}
-
 // trip opens the breakers of topics that a commit failed for.
 func (d *destinations) trip(faults []laneFault) {
 	for _, f := range faults {

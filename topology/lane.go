@@ -34,7 +34,8 @@ func splitWait(k []byte) (topic string, key []byte, ok bool) {
 	return string(k[:at]), k[at+1:], true
 }
 
-// Releaser is a Processor that uses Cycle.Wait.
+// Releaser is a Processor that asks Cycle.May before it emits to a topic of others, and uses Cycle.Wait.
+// For any other one a topic that refuses makes the record poison, and one that stalls stops the task.
 type Releaser interface {
 	// Release is called for a key that waited for topic, once the topic takes records again. It may
 	// let the key wait once more. After an error Poison is called with the key.
