@@ -13,9 +13,10 @@ RACE    := ./statestore ./changelog ./topology ./topology/keyed ./orchestrator .
 # Packages with tests on a cluster: whatever uses kafkatest.
 ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . | xargs -n1 dirname | sort -u)
 FUZZTIME ?= 20s
+BLOCK ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean
+.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean bench-isolation
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -123,6 +124,10 @@ nightly: ## the long run: ten thousand drawn definitions, the examples proved, r
 	$(MAKE) fuzz FUZZTIME=5m
 	NODES=3 KAFKA_PORT=19092 $(MAKE) kafka-test
 	$(MAKE) roll
+
+bench-isolation: ## what the trouble of some costs the others: embedded broker, then a real Kafka (BLOCK=60s)
+	$(GO) test -tags $(TAGS) -timeout 20m -run '^$$' -bench '^BenchmarkIsolation$$' -benchtime 1x ./bench -isolation.phase 15s -isolation.block $(BLOCK) -isolation.check
+	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -timeout 20m -run '^$$' -bench '^BenchmarkIsolation$$' -benchtime 1x ./bench -isolation.phase 15s -isolation.block $(BLOCK) -isolation.check
 
 bench: ## run the benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...

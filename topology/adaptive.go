@@ -61,21 +61,25 @@ const (
 	capsMax = 1024
 )
 
-// known says, without asking Kafka, that a record is too large.
-func (b *batching) known(topic string, bytes int, now int64) error {
+// tooLarge says, without asking Kafka, that no topic takes a record.
+func tooLarge(topic string, bytes int) error {
 	if bytes > outputMax {
 		return fmt.Errorf("%w: %d bytes for %s", ErrTooLarge, bytes, topic)
-	}
-	if len(b.caps) > 0 {
-		if c, ok := b.caps[topic]; ok && bytes >= c.bytes && now < c.until {
-			return fmt.Errorf("%w: %d bytes for %s, which refused %d", ErrTooLarge, bytes, topic, c.bytes)
-		}
 	}
 	return nil
 }
 
-// learn remembers the size of a record that was refused alone, so that the next
-// one of that size costs no transaction.
+// suspects says that topic has refused a record that was not larger. Compression
+// decides, so this one may pass: it goes alone, and no batch is halved for it.
+func (b *batching) suspects(topic string, bytes int, now int64) bool {
+	if len(b.caps) == 0 {
+		return false
+	}
+	c, ok := b.caps[topic]
+	return ok && bytes >= c.bytes && now < c.until
+}
+
+// learn remembers the size of a record that was refused alone.
 func (b *batching) learn(err *recordError, outs int, now int64) {
 	if outs != 1 || err.bytes == 0 || !errors.Is(err.cause(), ErrTooLarge) {
 		return

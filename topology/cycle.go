@@ -45,6 +45,7 @@ type Cycle struct {
 	lastPumped []byte
 	lanes      *lanes
 	refused    error // an output that need not be tried
+	suspect    bool  // an output may be refused for its size
 
 	// firing is the key of the timer that is being fired; kept says that
 	// nothing was written under it yet.
@@ -95,8 +96,9 @@ func (c *Cycle) touch(key []byte) {
 func (c *Cycle) Emit(rec *Record) {
 	size := recordSize(rec)
 	if c.refused == nil {
-		c.refused = c.task.batching.known(rec.Topic, size, c.now)
+		c.refused = tooLarge(rec.Topic, size)
 	}
+	c.suspect = c.suspect || c.task.batching.suspects(rec.Topic, size, c.now)
 	c.outs = append(c.outs, rec)
 	c.outBytes += size
 }
@@ -138,7 +140,7 @@ func (c *Cycle) reset(now int64, started time.Time) {
 	c.outs, c.outBytes, c.inBytes = c.outs[:0], 0, 0
 	c.stats = CycleStats{Task: c.task.id}
 	c.woke, c.taken, c.fired, c.lastTimer = false, 0, 0, nil
-	c.pumped, c.lastPumped, c.refused = 0, nil, nil
+	c.pumped, c.lastPumped, c.refused, c.suspect = 0, nil, nil, false
 	c.lanes.reset()
 	c.firing, c.kept, c.crashed = nil, false, nil
 	clear(c.hit)
@@ -166,6 +168,7 @@ func (c *Cycle) rollback(s savepoint) {
 	clear(c.outs[s.outs:])
 	c.outs, c.outBytes = c.outs[:s.outs], s.outBytes
 	c.lanes.changes = c.lanes.changes[:s.waits]
+	c.suspect = false
 }
 
 // cycle is the data's walk: what one round does, from the queue of the task to
@@ -213,7 +216,11 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 		if c.taken > 0 && c.full() {
 			break
 		}
-		if err := c.record(rec); err != nil {
+		err := c.record(rec)
+		if errors.Is(err, errAlone) {
+			break
+		}
+		if err != nil {
 			return false, err
 		}
 		c.taken++
@@ -249,8 +256,11 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 // full says that the cycle has reached a limit of bytes or time.
 func (c *Cycle) full() bool {
 	l := &c.task.cfg.Limits
-	return c.size() >= l.CycleBytes || c.task.cfg.Clock().Sub(c.started) >= l.CycleTime
+	return c.suspect || c.size() >= l.CycleBytes || c.task.cfg.Clock().Sub(c.started) >= l.CycleTime
 }
+
+// errAlone ends a cycle before a record that has to go alone.
+var errAlone = errors.New("goes alone, in the next cycle")
 
 // record takes one input record into the cycle.
 func (c *Cycle) record(rec *kgo.Record) error {
@@ -279,7 +289,13 @@ func (c *Cycle) record(rec *kgo.Record) error {
 	}
 	if err == nil {
 		before := c.mark()
-		if err = c.call(func() error { return t.processor.Process(c, rec, msg) }); err == nil || c.crashed != nil {
+		err = c.call(func() error { return t.processor.Process(c, rec, msg) })
+		if err == nil && c.suspect && c.crashed == nil && c.taken+c.pumped > 0 {
+			c.rollback(before)
+			c.positions.set(rec.Topic, rec.Partition, rec.Offset)
+			return errAlone
+		}
+		if err == nil || c.crashed != nil {
 			return c.crashed
 		}
 		c.rollback(before)
@@ -325,7 +341,7 @@ func (c *Cycle) forward(rec *kgo.Record, key []byte, partition int32) {
 // timers fires what is due, at most limit.
 func (c *Cycle) timers(limit int) error {
 	t := c.task
-	if limit <= 0 {
+	if limit <= 0 || c.suspect {
 		return nil
 	}
 	if next, ok := t.store.NextDue(); !ok || next > c.now {
