@@ -1,4 +1,4 @@
-package bench
+package bench_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/amendsio/amends/bench"
 	"github.com/amendsio/amends/internal/kafkatest"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
@@ -40,6 +41,7 @@ deadline: 1h
 participants:
   side:
     ops: [do]
+    topic: cmd.$NS-side
 steps:
   - id: ask
     call: side.ask
@@ -71,11 +73,19 @@ func BenchmarkIsolation(b *testing.B) {
 func isolation(b *testing.B) {
 	c := kafkatest.New(b)
 	ns := strings.ReplaceAll(c.Namespace(), "_", "-")
-	named := strings.NewReplacer("bank", c.Name("bank"), "mail", c.Name("mail"), "  side:", "  "+c.Name("side")+":", "side.ask", c.Name("side")+".ask")
-	defs, err := sagas.ParseDefinitions("isolation.yaml", []byte(named.Replace(transfer+"---"+side)))
+	work, err := bench.WorkloadNamed("transfer")
 	if err != nil {
 		b.Fatal(err)
 	}
+	def, err := work.Definition(ns)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defs, err := sagas.ParseDefinitions("side.yaml", []byte(strings.ReplaceAll(side, "$NS", ns)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defs = append(defs, def)
 	base := orchestrator.Config{
 		Namespace: ns, Brokers: c.Seeds(), Partitions: 4, CreateTopics: true,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
@@ -109,9 +119,18 @@ func isolation(b *testing.B) {
 	for o.Ready() != nil || len(o.Tasks()) < 4 {
 		time.Sleep(20 * time.Millisecond)
 	}
-	sideTopic := protocol.CommandTopic(c.Name("side"))
-	defer answerAtOnce(b, c, protocol.CommandTopic(c.Name("bank")), protocol.CommandTopic(c.Name("mail")))()
-	defer answerAtOnce(b, c, sideTopic)()
+	sideTopic := "cmd." + ns + "-side"
+	for _, topics := range [][]string{{"cmd." + ns + "-bank", "cmd." + ns + "-mail"}, {sideTopic}} {
+		p, err := bench.NewParticipant(c.Opts(), topics)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() {
+			if err := p.Close(); err != nil {
+				b.Logf("participant of %v: %v", topics, err)
+			}
+		}()
+	}
 
 	topics, _ := protocol.NewTopics(ns)
 	l := newLoop(ctx, b, c, topics)
@@ -297,7 +316,9 @@ func (l *loop) read() {
 		fetches := l.client.PollFetches(l.ctx)
 		now := time.Now()
 		fetches.EachRecord(func(r *kgo.Record) {
-			if !isKind(r, sagas.KindCompleted) {
+			if !slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool {
+				return h.Key == protocol.HeaderKind && string(h.Value) == string(sagas.KindCompleted)
+			}) {
 				return
 			}
 			wid := string(r.Key)
@@ -332,7 +353,7 @@ func (l *loop) measure(d time.Duration) measured {
 	if len(took) == 0 {
 		l.b.Fatalf("no transfer ended within %v", d)
 	}
-	return measured{rate: float64(len(took)) / time.Since(began).Seconds(), p99: percentile(took, 99)}
+	return measured{rate: float64(len(took)) / time.Since(began).Seconds(), p99: ms(bench.Percentile(took, 99))}
 }
 
 // drain waits for every saga to end: what was held, lost or slow must not be missing.
