@@ -14,6 +14,8 @@
 //   - A record never stops its partition. What cannot be decoded, is too large or breaks the
 //     machine ends on the dead-letter topic, byte for byte and with a reason, in the transaction
 //     that moves past it.
+//   - A participant whose topic takes nothing holds back its own commands only: the machine is asked to
+//     go on when the topic is back (processor.go, Release). What was never sent has no clock.
 //   - The record key of every topic of the namespace is the workflow ID, so that one task sees all
 //     records of an instance in order.
 //   - No task starts before the process has read the definitions topic to the end it had at start.

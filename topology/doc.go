@@ -65,6 +65,10 @@
 //  11. Time on a task never falls. (TestTimeNeverFalls)
 //  12. A task moves only along the picture at TaskState. (set panics otherwise,
 //     in every test)
+//  13. A topic of others that takes no writes holds back what is for it and
+//     nothing else, when the processor is a Releaser; a key that waits is
+//     released once for each wait, whatever crashes when.
+//     (TestDestinationRefuses, TestCrashWithWaiting)
 //
 // # Streams
 //
@@ -74,13 +78,13 @@
 // Processor of one's own the whole topology, without a layer in between. A Topology prints itself;
 // package topologytest drives one without a broker.
 //
-//  18. What a node remembers is in stores, so a record that is rolled back or comes again after a crash
+//  14. What a node remembers is in stores, so a record that is rolled back or comes again after a crash
 //     changes nothing twice. (TestStreamCrash, TestBuiltTopology, TestSetAside)
 //
-//  19. Punctuation that was missed is made up for once; stream time never falls. (TestPunctuation,
+//  15. Punctuation that was missed is made up for once; stream time never falls. (TestPunctuation,
 //     TestPunctuationWhileAway)
 //
-//  20. In an input of Config.Origins a source position is taken once. (derive: TestIntakeAgain)
+//  16. In an input of Config.Origins a source position is taken once. (derive: TestIntakeAgain)
 //
 // # Sharing
 //
@@ -89,12 +93,12 @@
 // warm before it moves. assignor.go is that as the group's protocol, and
 // assignor_wire.go the bytes.
 //
-//  15. A member lets go of a task before another is given it, also while older
+//  17. A member lets go of a task before another is given it, also while older
 //     processes that know only the plain protocol are in the group. (TestScale,
 //     TestRollingUpgrade)
-//  16. A task moves from a living member only to a warm copy, and nothing moves
+//  18. A task moves from a living member only to a warm copy, and nothing moves
 //     that need not. (TestScale, TestStatic; balance: TestHistories)
-//  17. What another member said is bounded before it is believed, and what cannot
+//  19. What another member said is bounded before it is believed, and what cannot
 //     be read counts as not said. (TestStranger, TestWireLimits, FuzzTold)
 //
 // # Handing over
@@ -105,22 +109,23 @@
 // and fences the former owner then, who works on until that moment; drain.go is
 // that for a process that stops, watchdog.go for a task that is stuck.
 //
-//  18. A store is open in one place at a time: the next holder of a replica waits
+//  20. A store is open in one place at a time: the next holder of a replica waits
 //     until the former has gone. (TestStandbyPromotion, every test by the lock of
 //     the directory)
-//  19. A standby holds only what is committed, and shows whole commits.
+//  21. A standby holds only what is committed, and shows whole commits.
 //     (TestStandbySeesNoOpenTransaction, TestStandbyHoldsWhatIsCommitted)
-//  20. The promotion of a warm standby restores nothing. (TestStandbyPromotion)
-//  21. A task that moves works until it is fenced, and takes nothing over any
+//  22. The promotion of a warm standby restores nothing. (TestStandbyPromotion)
+//  23. A task that moves works until it is fenced, and takes nothing over any
 //     more. (TestMovingTaskWorksOn)
-//  22. The end of a process waits for nobody who is not there, and for nobody
+//  24. The end of a process waits for nobody who is not there, and for nobody
 //     longer than Timing.Drain. (TestDrainEnds)
-//  23. A stuck task is given away alone, and what it tries later is refused.
+//  25. A stuck task is given away alone, and what it tries later is refused.
 //     (TestStuckTask, TestStuckAlone)
 //
 // # Files
 //
-// The walk of the data is cycle.go; commit.go ends it; takeover.go is how a task
+// destination.go, lane.go and probe.go keep topics of others from stopping a
+// task. The walk of the data is cycle.go; commit.go ends it; takeover.go is how a task
 // begins and how it goes on after any error; task.go is its life. member.go,
 // consumer.go and producer.go are the three kinds of Kafka clients. worker.go
 // holds them together. stream.go, process.go and builder.go are what authors of topologies use, run.go
