@@ -120,17 +120,20 @@ func isolation(b *testing.B) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	sideTopic := "cmd." + ns + "-side"
-	for _, topics := range [][]string{{"cmd." + ns + "-bank", "cmd." + ns + "-mail"}, {sideTopic}} {
+	serve := func(topics ...string) (end func()) {
 		p, err := bench.NewParticipant(c.Opts(), topics)
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer func() {
+		return func() {
 			if err := p.Close(); err != nil {
 				b.Logf("participant of %v: %v", topics, err)
 			}
-		}()
+		}
 	}
+	defer serve("cmd."+ns+"-bank", "cmd."+ns+"-mail")()
+	endSide := serve(sideTopic)
+	defer func() { endSide() }()
 
 	topics, _ := protocol.NewTopics(ns)
 	l := newLoop(ctx, b, c, topics)
@@ -162,6 +165,8 @@ func isolation(b *testing.B) {
 		return func() {
 			held := l.open.Load()
 			heal()
+			endSide() // a consumer does not follow a topic that was made anew
+			endSide = serve(sideTopic)
 			began := time.Now()
 			for len(o.Destinations()) > 0 {
 				time.Sleep(20 * time.Millisecond)
