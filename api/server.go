@@ -12,7 +12,6 @@ import (
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
-	"github.com/amendsio/amends/topology"
 )
 
 // HeaderNode says which process answered.
@@ -31,7 +30,7 @@ const headerHop = "Amends-Hop"
 // Engine is what the API shows: an *orchestrator.Orchestrator.
 type Engine interface {
 	Get(ctx context.Context, workflowID string) (sagas.View, error)
-	GetStale(ctx context.Context, workflowID string) (sagas.View, topology.Lag, error)
+	GetStale(ctx context.Context, workflowID string) (sagas.View, orchestrator.Lag, error)
 	List(orchestrator.Filter) (orchestrator.Page, error)
 	Owners(ctx context.Context) ([]string, error)
 	Complete(orchestrator.Page) bool

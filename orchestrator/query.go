@@ -89,10 +89,13 @@ func (o *Orchestrator) Get(ctx context.Context, workflowID string) (sagas.View, 
 	return sagas.View{}, &MovedError{Address: address}
 }
 
+// Lag is how far a standby is behind the changelog.
+type Lag = topology.Lag
+
 // GetStale is Get from whatever copy of the instance this process has: that of its task, or that of a
 // standby, which may be behind by the lag. Without a copy here it is Get. An instance that is not found
 // in a standby may have begun since.
-func (o *Orchestrator) GetStale(ctx context.Context, workflowID string) (sagas.View, topology.Lag, error) {
+func (o *Orchestrator) GetStale(ctx context.Context, workflowID string) (sagas.View, Lag, error) {
 	if w := o.worker.Load(); w != nil {
 		if view, lag, ok := w.StaleView(w.TaskOf([]byte(workflowID))); ok {
 			v, err := o.read(view, workflowID)
@@ -100,7 +103,7 @@ func (o *Orchestrator) GetStale(ctx context.Context, workflowID string) (sagas.V
 		}
 	}
 	v, err := o.Get(ctx, workflowID)
-	return v, topology.Lag{}, err
+	return v, Lag{}, err
 }
 
 // read shows one instance of a store.

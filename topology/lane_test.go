@@ -462,7 +462,8 @@ func TestBreaker(t *testing.T) {
 	x.left = 2
 	d.enterLocked(x, DestinationHalfOpen)
 	d.mu.Unlock()
-	if !d.admit("cmd", false) || !d.admit("cmd", false) || d.admit("cmd", false) {
+	first, second, third := d.admit("cmd", false), d.admit("cmd", false), d.admit("cmd", false)
+	if !first || !second || third {
 		t.Fatal("half-open lets exactly HalfOpen records through")
 	}
 	d.passed(out)

@@ -115,7 +115,6 @@ func byHand(b *testing.B, c *kafkatest.Cluster, ns, name string, n int) time.Dur
 		kgo.ConsumeTopics(ns+".events"),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.RequireStableFetchOffsets(),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.ConcurrentTransactionsBackoff(time.Millisecond),
