@@ -95,7 +95,7 @@ func joined(a, b test, decides verdict) test {
 
 func isTrue(p *path, s *scanner) verdict {
 	raw, has, err := p.find(s)
-	if err != nil || !has || p.optional < len(p.keys) && p.orValue == nil {
+	if err != nil || !has || !p.sure(s) || p.optional < len(p.keys) && p.orValue == nil {
 		return unknown
 	}
 	switch string(raw) {
@@ -125,7 +125,14 @@ func hasTest(e ast.Expr, s *slots) test {
 				return unknown
 			}
 		}
-		return said(s.found[ids[len(ids)-1]].to != 0)
+		at := s.found[ids[len(ids)-1]]
+		if at.to == 0 {
+			return no
+		}
+		if !holdable(s.b[at.from:at.to]) {
+			return unknown // an error, also for has
+		}
+		return yes
 	}
 }
 
@@ -182,7 +189,7 @@ func compareTest(op string, a, b ast.Expr, s *slots) test {
 	}
 	return func(s *scanner) verdict {
 		raw, has, err := p.find(s)
-		if err != nil || !has {
+		if err != nil || !has || !p.sure(s) {
 			return unknown
 		}
 		c, ok := l.compare(raw)
@@ -227,7 +234,7 @@ func inTest(a, b ast.Expr, s *slots) test {
 	}
 	return func(s *scanner) verdict {
 		raw, has, err := p.find(s)
-		if err != nil || !has {
+		if err != nil || !has || !p.sure(s) {
 			return unknown
 		}
 		for i := range list {

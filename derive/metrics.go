@@ -61,9 +61,20 @@ type Tally struct {
 	m  *Metrics
 	mu struct {
 		sync.Mutex
-		records, bytes       int
-		outRecords, outBytes []int
+		counts
+		before counts // the last record
 	}
+}
+
+// counts are of records and bytes, in and out, the latter by target.
+type counts struct {
+	records, bytes       int
+	outRecords, outBytes []int
+}
+
+func (c *counts) copyFrom(o *counts) {
+	c.records, c.bytes = o.records, o.bytes
+	c.outRecords, c.outBytes = append(c.outRecords[:0], o.outRecords...), append(c.outBytes[:0], o.outBytes...)
 }
 
 // Task gives the tally of a task.
@@ -84,6 +95,7 @@ func (t *Tally) in(n int) {
 		return
 	}
 	t.mu.Lock()
+	t.mu.before.copyFrom(&t.mu.counts)
 	t.mu.records++
 	t.mu.bytes += n
 	t.mu.Unlock()
@@ -96,6 +108,13 @@ func (t *Tally) out(target, n int) {
 	t.mu.Lock()
 	t.mu.outRecords[target]++
 	t.mu.outBytes[target] += n
+	t.mu.Unlock()
+}
+
+// postponed takes back what the last record counted: it comes again.
+func (t *Tally) postponed() {
+	t.mu.Lock()
+	t.mu.counts.copyFrom(&t.mu.before)
 	t.mu.Unlock()
 }
 
@@ -127,6 +146,7 @@ func (m *Metrics) Hooks() topology.Hooks {
 			m.transactions.WithLabelValues(class).Inc()
 			m.Task(task).settle(false)
 		},
-		Poisoned: func(int32, error) { m.dead.Inc() },
+		Postponed: func(task int32) { m.Task(task).postponed() },
+		Poisoned:  func(int32, error) { m.dead.Inc() },
 	}
 }

@@ -25,6 +25,22 @@ func pathOf(e ast.Expr, s *slots) *path {
 	return &path{keys: p.Keys, slots: s.add(p.Keys), optional: p.Optional, orValue: p.Default}
 }
 
+// sure says that a condition may be decided on the bytes: a number with more digits than an expression
+// can hold is an error of the condition, also when only a field of it is asked for.
+func (p *path) sure(s *scanner) bool {
+	for _, id := range p.slots {
+		if at := s.found[id]; at.to != 0 && !holdable(s.b[at.from:at.to]) {
+			return false
+		}
+	}
+	return true
+}
+
+// holdable says that an expression can hold a value.
+func holdable(raw []byte) bool {
+	return raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') || sagas.RecordNumberFits(raw)
+}
+
 var errField = errors.New("a field of something that is not an object")
 
 // find gives the field's bytes in the record; has is false for an empty optional.

@@ -179,6 +179,7 @@ func (m *metrics) hooks(tallies func(task int32) *tally) topology.Hooks {
 				m.rebalances.WithLabelValues("revoked").Inc()
 			}
 		},
+		Postponed: func(task int32) { tallies(task).postponed() },
 		Forwarded: func(_ int32, n int) { m.forwarded.Add(float64(n)) },
 		Wiped:     func(int32, string) { m.wiped.Inc() },
 		Destination: func(info topology.DestinationInfo) {
@@ -195,6 +196,7 @@ type tally struct {
 		sync.Mutex
 		counters []prometheus.Counter
 		observed []observation
+		before   [2]int // how many there were before the last record
 	}
 }
 
@@ -225,6 +227,19 @@ func (t *tally) commit() {
 		o.in.Observe(o.v)
 	}
 	t.clear()
+}
+
+// mark is called before each record, postponed when that record comes again.
+func (t *tally) mark() {
+	t.mu.Lock()
+	t.mu.before = [2]int{len(t.mu.counters), len(t.mu.observed)}
+	t.mu.Unlock()
+}
+
+func (t *tally) postponed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.counters, t.mu.observed = t.mu.counters[:t.mu.before[0]], t.mu.observed[:t.mu.before[1]]
 }
 
 func (t *tally) drop() {

@@ -36,6 +36,7 @@ type processor struct {
 // stages commits in one transaction with the position of rec, or not at all.
 func (p *processor) Process(c *topology.Cycle, rec *topology.Record, msg any) error {
 	in := msg.(*input)
+	p.counts.mark()
 	if err := c.Failpoint(topology.FailDecode); err != nil {
 		return err
 	}

@@ -151,3 +151,11 @@ func (s recordScope) Item(string) ([]byte, uint32)       { return nil, 0 }
 func (s recordScope) Round() uint32                      { return 0 }
 func (s recordScope) Signal(string) []byte               { return nil }
 func (s recordScope) Event() []byte                      { return nil }
+
+// RecordNumberFits says whether an expression can hold a JSON number: asking for one that has more digits,
+// or for a field of it, is an error of the expression.
+func RecordNumberFits(text []byte) bool {
+	v, err := parseNumber(text)
+	_, big := v.(bigNum)
+	return err == nil && !big
+}

@@ -293,6 +293,7 @@ func (c *Cycle) record(rec *kgo.Record) error {
 		if err == nil && c.suspect && c.crashed == nil && c.taken+c.pumped > 0 {
 			c.rollback(before)
 			c.positions.set(rec.Topic, rec.Partition, rec.Offset)
+			t.hooks.postponed(t.id)
 			return errAlone
 		}
 		if err == nil || c.crashed != nil {

@@ -21,6 +21,9 @@ type Hooks struct {
 	Rebalance func(assigned, revoked []int32)
 	// Forwarded: records that were on a foreign partition were sent on.
 	Forwarded func(task int32, records int)
+	// Postponed: what Process did with its last record is undone, and it will be done again in a cycle of
+	// its own. Who counts in Process takes that record's counts back.
+	Postponed func(task int32)
 	// Poisoned: one record or timer was handed to Processor.Poison.
 	Poisoned func(task int32, err error)
 	// Paused: the queue of a task went over its high mark, or back under its
@@ -98,6 +101,12 @@ func (h *hooks) forwarded(task int32, records int) {
 	}
 }
 
+func (h *hooks) postponed(task int32) {
+	if h.h.Postponed != nil {
+		h.h.Postponed(task)
+	}
+}
+
 func (h *hooks) poisoned(task int32, err error) {
 	if h.h.Poisoned != nil {
 		h.h.Poisoned(task, err)
@@ -171,6 +180,13 @@ func Tee(hs ...Hooks) Hooks {
 			for i := range hs {
 				if f := hs[i].Forwarded; f != nil {
 					f(task, records)
+				}
+			}
+		},
+		Postponed: func(task int32) {
+			for i := range hs {
+				if f := hs[i].Postponed; f != nil {
+					f(task)
 				}
 			}
 		},
