@@ -116,7 +116,8 @@ deploy-test: ## what deploy/ ships, against Helm, the Kubernetes API, Prometheus
 	$(GO) -C deploy/verify test -count=1 ./...
 
 nightly: ## the long run: ten thousand drawn definitions, the examples proved, race everywhere, fuzzing, three brokers
-	RAPID_CHECKS=10000 $(GO) test -tags $(TAGS) -count=1 -timeout 6h -run 'TestP[0-9]|TestFlatAndTree' ./sagas/sagatest
+	RAPID_CHECKS=10000 $(GO) test -tags $(TAGS) -count=1 -timeout 6h -run 'TestP[0-9]|TestPeople|TestFamily|TestFlatAndTree' ./sagas/sagatest
+	RAPID_CHECKS=10000 $(GO) test -tags $(TAGS) -count=1 -timeout 2h ./sagas/sagasgen
 	$(MAKE) mutants
 	$(MAKE) prove
 	AMENDS_PROVE=1 RAPID_CHECKS=1000 $(GO) test -tags $(TAGS) -count=1 -timeout 2h -run 'TestReductionsOnDrawnDefinitions' ./sagas/prove
