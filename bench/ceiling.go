@@ -219,19 +219,16 @@ func (l *lane) take(records []*kgo.Record) {
 		if !known {
 			continue // of a run before
 		}
-		switch {
-		case refused:
+		if refused {
 			done = -done
-		case done < 0:
-			done++
-		default:
+		} else {
 			done++
 		}
 		l.state[wid] = done
 		switch {
 		case refused || done < 0:
 			l.undo(wid, -done)
-		case known && done == 0:
+		case done == 0:
 			l.end(wid, sagas.KindCompensated)
 		case done == len(transferSteps):
 			l.end(wid, sagas.KindCompleted)

@@ -121,9 +121,9 @@ func (r *run) tune(ctx context.Context) (setting, error) {
 	part.Sagas = max(part.Sagas/4, min(part.Sagas, 200))
 	var best setting
 	var score float64
-	for _, lanes := range []int{1, 2, r.o.Tasks} {
+	for _, lanes := range slices.Compact([]int{1, min(2, r.o.Tasks), r.o.Tasks}) {
 		for _, gather := range []time.Duration{0, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond} {
-			s := setting{lanes: min(lanes, r.o.Tasks), gather: gather}
+			s := setting{lanes: lanes, gather: gather}
 			res, err := r.ceiling(ctx, s, part, min(r.o.Warm, 2*max(part.InFlight, 50)))
 			if err != nil {
 				return best, err
