@@ -582,8 +582,12 @@ func TestRestoreShortLog(t *testing.T) {
 // of the log.
 func TestRestoreProperty(t *testing.T) {
 	c := kafkatest.New(t)
-	a, b := newOwner(t, c, "a"), newOwner(t, c, "b")
-	topics := 0
+	topics, owners := 0, 0
+	fresh := func() (*owner, *owner) {
+		owners++
+		return newOwner(t, c, fmt.Sprintf("a%d", owners)), newOwner(t, c, fmt.Sprintf("b%d", owners))
+	}
+	a, b := fresh()
 	rapid.Check(t, func(rt *rapid.T) {
 		topics++
 		topic := c.CreateTopic(c.Name(fmt.Sprintf("state-%d", topics)), 1, kafkatest.Compacted())
@@ -595,7 +599,14 @@ func TestRestoreProperty(t *testing.T) {
 		}
 		var log []write // in the order of the log; nil owner: decided
 		open := map[*owner]bool{}
+		rt.Cleanup(func() { // or the next run, which shrinks this one, would find them open and hide why this one failed
+			for o := range open {
+				o.end(kgo.TryAbort)
+			}
+		})
+		aborted := false
 		decide := func(o *owner, commit bool) {
+			aborted = aborted || !commit
 			o.end(kgo.TransactionEndTry(commit))
 			delete(open, o)
 			for i := range log {
@@ -628,6 +639,11 @@ func TestRestoreProperty(t *testing.T) {
 				}
 				if !c.IsReal() && rapid.Bool().Draw(rt, "compact") {
 					c.Kfake().Compact()
+					// kfake goes on listing an aborted transaction whose marker it has compacted away, and
+					// a reader then drops what the same producer id writes next.
+					if aborted {
+						a, b = fresh()
+					}
 				}
 				ends := settled(t, c, topic)
 				if v, _ := changelog.Trust(s.Position(), ends, time.Now().UnixMilli(), 1e9); v != changelog.TrustTail {
