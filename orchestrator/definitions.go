@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/sagas"
@@ -260,19 +261,23 @@ func splitDefinitionKey(key string) (typ, version string, ok bool) {
 }
 
 // committedEnd is the offset after the last decided record of a topic with one partition.
-func committedEnd(ctx context.Context, cl *kgo.Client, topic string) (int64, error) {
-	ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return 0, unreachable("read the end of topic "+topic, err)
-	}
-	o, ok := ends.Lookup(topic, 0)
-	if !ok {
-		return 0, unreachable("read the end of topic "+topic, fmt.Errorf("no partition 0"))
-	}
-	return o.Offset, nil
+func committedEnd(ctx context.Context, cl *kgo.Client, topic string) (end int64, err error) {
+	err = sinceNew(ctx, func(ctx context.Context) error {
+		ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err != nil {
+			return unreachable("read the end of topic "+topic, err)
+		}
+		o, ok := ends.Lookup(topic, 0)
+		if !ok {
+			return unreachable("read the end of topic "+topic, fmt.Errorf("no partition 0: %w", kerr.UnknownTopicOrPartition))
+		}
+		end = o.Offset
+		return nil
+	})
+	return end, err
 }
 
 // consumeDefinitions points cl, which must have been made with readerOpts, at the topic's start.

@@ -131,7 +131,7 @@ func listTopics(ctx context.Context, adm *kadm.Client, topics []string) (map[str
 	have := make(map[string]topicShape, len(topics))
 	for _, d := range details {
 		switch {
-		case errors.Is(d.Err, kerr.UnknownTopicOrPartition), d.Err == nil && len(d.Partitions) == 0: // the latter: not known everywhere yet
+		case d.Err != nil && isNewTopic(d.Err), d.Err == nil && len(d.Partitions) == 0: // the latter: not known everywhere yet
 		case d.Err != nil:
 			return nil, unreachable("describe topic "+d.Topic, d.Err)
 		default:
@@ -143,6 +143,41 @@ func listTopics(ctx context.Context, adm *kadm.Client, topics []string) (map[str
 
 // topicPatience is how long a new topic may take to be known to the broker that is asked.
 const topicPatience = 30 * time.Second
+
+// sinceNew asks about topics that are known to exist, again and again while the broker that is asked does
+// not know one: each broker hears of a new topic in its own time, so what one has shown another may deny.
+// After topicPatience the last answer counts.
+func sinceNew(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, topicPatience)
+	defer cancel()
+	var last error
+	for {
+		err := ask(ctx)
+		if err != nil && last != nil && ctx.Err() != nil {
+			return last // it says more than that time is over
+		}
+		if err == nil || !isNewTopic(err) {
+			return err
+		}
+		last = err
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// isNewTopic says that an error is what a broker answers that has not heard of a topic yet, or not that
+// it leads one of its partitions.
+func isNewTopic(err error) bool {
+	for _, e := range []error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.LeaderNotAvailable, kerr.NotLeaderForPartition} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
 
 // awaitTopics describes topics that exist, as soon as metadata shows all of them: a topic that was
 // just created may not be known everywhere yet.
@@ -265,15 +300,15 @@ func checkCounts(cfg Config, t protocol.Topics, have map[string]topicShape) erro
 // checkSettings compares the settings of the namespace's topics with the plan: a wrong required one
 // is refused, a wrong advised one is a warning. What a broker does not report is not checked.
 func checkSettings(ctx context.Context, adm *kadm.Client, cfg Config, t protocol.Topics, l layout, have map[string]topicShape) error {
-	configs, err := adm.DescribeTopicConfigs(ctx, slices.Sorted(maps.Keys(have))...)
-	if err != nil {
-		return unreachable("describe topic settings", err)
+	var configs kadm.ResourceConfigs
+	if err := sinceNew(ctx, func(ctx context.Context) (err error) {
+		configs, err = describeSettings(ctx, adm, slices.Sorted(maps.Keys(have)))
+		return err
+	}); err != nil {
+		return err
 	}
 	var faults []string
 	for _, rc := range configs {
-		if rc.Err != nil {
-			return unreachable("describe settings of topic "+rc.Name, rc.Err)
-		}
 		for _, p := range t.Plan(l.partitions, l.tasks, have[rc.Name].replication) {
 			if p.Name != rc.Name {
 				continue
@@ -296,6 +331,20 @@ func checkSettings(ctx context.Context, adm *kadm.Client, cfg Config, t protocol
 	slices.Sort(faults)
 	return &Error{Code: CodeTopicSetting, Class: ErrConfig, Cause: strings.Join(faults, "; "),
 		Fix: "Alter the topic (kafka-configs --alter) and start again."}
+}
+
+// describeSettings reads the settings of all topics, or says which one cannot be read.
+func describeSettings(ctx context.Context, adm *kadm.Client, topics []string) (kadm.ResourceConfigs, error) {
+	configs, err := adm.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return nil, unreachable("describe topic settings", err)
+	}
+	for _, rc := range configs {
+		if rc.Err != nil {
+			return nil, unreachable("describe settings of topic "+rc.Name, rc.Err)
+		}
+	}
+	return configs, nil
 }
 
 func settingOf(rc kadm.ResourceConfig, key string) (string, bool) {

@@ -5,6 +5,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/amendsio/amends/orchestrator"
 )
@@ -142,6 +147,53 @@ func TestNamespaceIsChecked(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNewTopicsAreHeardOfLate: of brokers that share a new namespace each hears of its topics in its own
+// time. A process asks again, for a while.
+func TestNewTopicsAreHeardOfLate(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fault func(r *rig) kfake.Fault
+	}{
+		{"settings of a topic", func(r *rig) kfake.Fault {
+			return kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Resource: r.topics.State, Err: kerr.UnknownTopicOrPartition}
+		}},
+		{"end of the definitions", func(r *rig) kfake.Fault {
+			return kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: r.topics.Defs, Err: kerr.UnknownTopicOrPartition}
+		}},
+		{"no leader yet", func(r *rig) kfake.Fault {
+			return kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: r.topics.Intake, Err: kerr.LeaderNotAvailable}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, r *rig) {
+				fault := c.fault(r)
+				fault.Count = 40 // more than the client repeats by itself
+				handle := r.c.Kfake().Fault(fault)
+				r.start()
+				r.ready()
+				if handle.Hits() == 0 {
+					t.Error("the fault did not come")
+				}
+			})
+		})
+	}
+	t.Run("not for ever", func(t *testing.T) {
+		virtual(t, func(t *testing.T, r *rig) {
+			r.c.Kfake().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Resource: r.topics.State, Err: kerr.UnknownTopicOrPartition, Count: -1})
+			began := time.Now()
+			r.start()
+			err := <-r.done
+			r.done <- nil
+			if !errors.Is(err, orchestrator.ErrUnreachable) || !strings.Contains(err.Error(), r.topics.State) {
+				t.Fatalf("a topic that stays unknown: %v", err)
+			}
+			if waited := time.Since(began); waited < 20*time.Second || waited > 5*time.Minute {
+				t.Errorf("gave up after %v", waited)
+			}
+		})
+	})
 }
 
 // TestExistingCounts: a process without counts of its own takes those of the namespace.

@@ -75,6 +75,9 @@ func (l *layout) readConfig(ctx context.Context, cl *kgo.Client, cfg *Config) er
 	if err == nil && len(configs) == 1 {
 		err = configs[0].Err
 	}
+	if errors.Is(err, kerr.UnknownTopicOrPartition) { // by this broker, so far
+		return fmt.Errorf("settings of changelog %s: %w", cfg.Changelog, err)
+	}
 	if err != nil || len(configs) != 1 {
 		cfg.Logger.Warn("settings of the changelog cannot be read; cleanup.policy is not checked",
 			"topic", cfg.Changelog, "error", err)
