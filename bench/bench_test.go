@@ -61,7 +61,7 @@ func TestRun(t *testing.T) {
 			var log bytes.Buffer
 			report, err := bench.Run(ctx, bench.Options{
 				Brokers: c.Seeds(), Namespace: c.Name("bench-" + name), Workload: w, Load: bench.Load{Sagas: 40, InFlight: 20, Refused: 10},
-				Warm: 10, Tasks: 2, Processes: 1, Ceiling: name == "transfer", Binary: binary, Dir: t.TempDir(), Log: &log,
+				Warm: 10, Tasks: 2, Processes: 1, Ceiling: name == "transfer", Rounds: 2, Binary: binary, Dir: t.TempDir(), Log: &log,
 			})
 			if err != nil {
 				t.Fatalf("%v\n%s", err, log.Bytes())

@@ -57,6 +57,11 @@ func (r *Result) fill(w *Workload, l Load, out Outcome) {
 	r.P50, r.P99, r.P999 = ms(Percentile(out.Latency, 50)), ms(Percentile(out.Latency, 99)), ms(Percentile(out.Latency, 99.9))
 }
 
+// cpus is what each process used, in ms per saga.
+func (r *Result) cpus() string {
+	return fmt.Sprintf("engine %.3f, load %.3f, broker %.3f", r.CPU["engine"], r.CPU["load"], r.CPU["broker"])
+}
+
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +35,13 @@ type Options struct {
 	Warm      int // sagas before the measured ones
 	Tasks     int // of the namespace
 	Processes int // of the engine
-	// Ceiling runs the loop written by hand as well, tuned, before the engine.
+	// Ceiling runs the loop written by hand as well, tuned unless Lanes is set, in turn with the engine.
 	Ceiling bool
+	Lanes   int           // of the loop; 0 tries several settings
+	Gather  time.Duration // of the loop, when Lanes is set
+	// Rounds is how often the load is measured, 0 is once: engine and loop in turn, so that a broker that
+	// is still being compiled favours neither. Of each the median counts.
+	Rounds int
 	// Binary is the program whose commands run and bench-ceiling are started as processes.
 	Binary string
 	// EngineArgs are further flags of run.
@@ -46,25 +52,21 @@ type Options struct {
 
 // Run measures. Every process that it starts has ended when it returns.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	topics, err := protocol.NewTopics(o.Namespace)
-	if err != nil {
-		return nil, err
-	}
-	def, err := o.Workload.Definition(o.Namespace)
-	if err != nil {
-		return nil, err
-	}
-	cfg := orchestrator.Config{Namespace: o.Namespace, Brokers: o.Brokers, Partitions: int32(o.Tasks), Tasks: int32(o.Tasks), CreateTopics: true, DataDir: o.Dir}
-	if _, err := orchestrator.Apply(ctx, cfg, []*sagas.Definition{def}); err != nil {
-		return nil, err
-	}
-	r := &run{o: o, topics: topics, opts: []kgo.Opt{kgo.SeedBrokers(o.Brokers...)}}
+	r := &run{o: o, opts: []kgo.Opt{kgo.SeedBrokers(o.Brokers...)}}
 	defer r.clean()
-	for _, p := range def.Participants {
-		r.commands = append(r.commands, p.Topic)
+	var err error
+	if r.engineSpace, err = r.space(ctx, o.Namespace); err != nil {
+		return nil, err
 	}
-	slices.Sort(r.commands)
-	participant, err := NewParticipant(r.opts, r.commands)
+	commands := r.engineSpace.commands
+	if o.Ceiling {
+		// A namespace of its own: an engine would go on with what the loop has left.
+		if r.loopSpace, err = r.space(ctx, o.Namespace+"-loop"); err != nil {
+			return nil, err
+		}
+		commands = slices.Concat(commands, r.loopSpace.commands)
+	}
+	participant, err := NewParticipant(r.opts, commands)
 	if err != nil {
 		return nil, err
 	}
@@ -74,38 +76,128 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 
 // run is one invocation.
 type run struct {
-	o        Options
-	topics   protocol.Topics
-	opts     []kgo.Opt
-	commands []string
-	number   int // of the next load
+	o                      Options
+	opts                   []kgo.Opt
+	engineSpace, loopSpace *space
+	number                 int // of the next load
 }
 
-func (r *run) all(ctx context.Context) (*Report, error) {
-	report := &Report{}
-	if r.o.Ceiling {
-		best, err := r.tune(ctx)
-		if err != nil {
-			return nil, err
-		}
-		res, err := r.ceiling(ctx, best, r.o.Load, r.o.Warm)
-		if err != nil {
-			return nil, err
-		}
-		report.Ceiling = res
-	}
-	res, err := r.engine(ctx)
+// space is a namespace and its topics.
+type space struct {
+	name     string
+	topics   protocol.Topics
+	commands []string
+}
+
+// space makes a namespace that knows the workload.
+func (r *run) space(ctx context.Context, name string) (*space, error) {
+	topics, err := protocol.NewTopics(name)
 	if err != nil {
 		return nil, err
 	}
-	report.Engine = *res
-	if c := report.Ceiling; c != nil {
-		if r.o.Load.Rate == 0 {
-			report.Ratio = res.PerSecond / c.PerSecond
+	def, err := r.o.Workload.Definition(name)
+	if err != nil {
+		return nil, err
+	}
+	cfg := orchestrator.Config{Namespace: name, Brokers: r.o.Brokers, Partitions: int32(r.o.Tasks), Tasks: int32(r.o.Tasks), CreateTopics: true, DataDir: r.o.Dir}
+	if _, err := orchestrator.Apply(ctx, cfg, []*sagas.Definition{def}); err != nil {
+		return nil, err
+	}
+	s := &space{name: name, topics: topics}
+	for _, p := range def.Participants {
+		s.commands = append(s.commands, p.Topic)
+	}
+	slices.Sort(s.commands)
+	return s, nil
+}
+
+// all names what the topics of a namespace are.
+func (s *space) all() []string {
+	return append([]string{
+		s.topics.Intake, s.topics.Replies, s.topics.Control, s.topics.Lifecycle, s.topics.State, s.topics.DLQ,
+		s.topics.Defs, s.topics.Members,
+	}, s.commands...)
+}
+
+// system is one of the two that are measured, while it runs.
+type system struct {
+	what      string
+	space     *space
+	processes []*process
+	metrics   []string // addresses
+	results   []*Result
+}
+
+func (s *system) stop() {
+	for _, p := range s.processes {
+		p.stop()
+	}
+}
+
+func (r *run) all(ctx context.Context) (*Report, error) {
+	var systems []*system
+	defer func() {
+		for _, s := range systems {
+			s.stop()
 		}
-		report.LatencyRatio = res.P50 / c.P50
+	}()
+	if r.o.Ceiling {
+		best := setting{lanes: r.o.Lanes, gather: r.o.Gather}
+		if best.lanes == 0 {
+			var err error
+			if best, err = r.tune(ctx); err != nil {
+				return nil, err
+			}
+		}
+		loop, err := r.ceiling(ctx, best)
+		if err != nil {
+			return nil, err
+		}
+		systems = append(systems, loop)
+	}
+	engine, err := r.engine(ctx)
+	systems = append(systems, engine)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range systems {
+		if err := r.warm(ctx, s, r.o.Load, r.o.Warm); err != nil {
+			return nil, err
+		}
+	}
+	for range max(1, r.o.Rounds) {
+		for _, s := range systems {
+			res, err := r.measure(ctx, s, r.o.Load)
+			if err != nil {
+				return nil, err
+			}
+			s.results = append(s.results, res)
+			if r.o.Rounds > 1 {
+				fmt.Fprintf(r.o.Log, "%s: %.0f sagas/s, p50 %.1f ms, CPU %.3f ms/saga (%s)\n", res.What, res.PerSecond, res.P50, res.CPUAll, res.cpus())
+			}
+		}
+	}
+	report := &Report{Engine: *median(engine.results)}
+	if r.o.Ceiling {
+		report.Ceiling = median(systems[0].results)
+		if r.o.Load.Rate == 0 {
+			report.Ratio = report.Engine.PerSecond / report.Ceiling.PerSecond
+		}
+		report.LatencyRatio = report.Engine.P50 / report.Ceiling.P50
 	}
 	return report, nil
+}
+
+// median is the one in the middle: of the sagas/s, or of the p50 when the rate is given.
+func median(results []*Result) *Result {
+	sorted := slices.Clone(results)
+	slices.SortStableFunc(sorted, func(a, b *Result) int {
+		if a.Rate > 0 {
+			return cmp.Compare(b.P50, a.P50)
+		}
+		return cmp.Compare(a.PerSecond, b.PerSecond)
+	})
+	return sorted[len(sorted)/2]
 }
 
 // setting is one way to run the loop.
@@ -124,7 +216,7 @@ func (r *run) tune(ctx context.Context) (setting, error) {
 	for _, lanes := range slices.Compact([]int{1, min(2, r.o.Tasks), r.o.Tasks}) {
 		for _, gather := range []time.Duration{0, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond} {
 			s := setting{lanes: lanes, gather: gather}
-			res, err := r.ceiling(ctx, s, part, min(r.o.Warm, 2*max(part.InFlight, 50)))
+			res, err := r.try(ctx, s, part)
 			if err != nil {
 				return best, err
 			}
@@ -141,111 +233,125 @@ func (r *run) tune(ctx context.Context) (setting, error) {
 	return best, nil
 }
 
-// ceiling measures the loop.
-func (r *run) ceiling(ctx context.Context, s setting, l Load, warm int) (*Result, error) {
-	child, err := r.start(ctx, "ceiling", "bench-ceiling", "--brokers", strings.Join(r.o.Brokers, ","), "--namespace", r.o.Namespace,
+// try measures the loop once.
+func (r *run) try(ctx context.Context, s setting, l Load) (*Result, error) {
+	loop, err := r.ceiling(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer loop.stop()
+	if err := r.warm(ctx, loop, l, min(r.o.Warm, 2*max(l.InFlight, 50))); err != nil {
+		return nil, err
+	}
+	return r.measure(ctx, loop, l)
+}
+
+// ceiling starts the loop.
+func (r *run) ceiling(ctx context.Context, s setting) (*system, error) {
+	child, err := r.start(ctx, "ceiling", "bench-ceiling", "--brokers", strings.Join(r.o.Brokers, ","), "--namespace", r.loopSpace.name,
 		"--lanes", strconv.Itoa(s.lanes), "--gather", s.gather.String(), "--partitions", strconv.Itoa(r.o.Tasks))
 	if err != nil {
 		return nil, err
 	}
-	defer child.stop()
+	loop := &system{what: fmt.Sprintf("ceiling, %d lanes, gather %s", s.lanes, s.gather), space: r.loopSpace, processes: []*process{child}}
 	if err := child.await(ctx, "ready"); err != nil {
+		loop.stop()
 		return nil, err
 	}
-	res, err := r.measure(ctx, []*process{child}, l, warm)
-	if err != nil {
-		return nil, err
-	}
-	res.What = fmt.Sprintf("ceiling, %d lanes, gather %s", s.lanes, s.gather)
-	return res, nil
+	return loop, nil
 }
 
-// engine measures amends itself.
-func (r *run) engine(ctx context.Context) (*Result, error) {
-	var children []*process
-	defer func() {
-		for _, c := range children {
-			c.stop()
-		}
-	}()
-	var addresses []string
+// engine starts amends itself. What it returns is to be stopped also when there is an error.
+func (r *run) engine(ctx context.Context) (*system, error) {
+	s := &system{what: fmt.Sprintf("engine, %d tasks, %d processes", r.o.Tasks, r.o.Processes), space: r.engineSpace}
 	for i := range r.o.Processes {
 		address, err := freeAddress()
 		if err != nil {
-			return nil, err
+			return s, err
 		}
-		addresses = append(addresses, address)
-		args := append([]string{"run", "--brokers", strings.Join(r.o.Brokers, ","), "--namespace", r.o.Namespace, "--listen", address,
+		s.metrics = append(s.metrics, address)
+		args := append([]string{"run", "--brokers", strings.Join(r.o.Brokers, ","), "--namespace", s.space.name, "--listen", address,
 			"--data-dir", filepath.Join(r.o.Dir, "node-"+strconv.Itoa(i)), "--log-level", "warn"}, r.o.EngineArgs...)
 		child, err := r.start(ctx, "engine", args...)
 		if err != nil {
-			return nil, err
+			return s, err
 		}
-		children = append(children, child)
+		s.processes = append(s.processes, child)
 	}
-	for i, address := range addresses {
-		if err := children[i].answers(ctx, "http://"+address+"/readyz"); err != nil {
-			return nil, err
+	for i, address := range s.metrics {
+		if err := s.processes[i].answers(ctx, "http://"+address+"/readyz"); err != nil {
+			return s, err
 		}
 	}
-	res, err := r.measure(ctx, children, r.o.Load, r.o.Warm, addresses...)
+	return s, nil
+}
+
+// prefix begins the workflow IDs of the next load.
+func (r *run) prefix() string {
+	r.number++
+	return fmt.Sprintf("r%d", r.number)
+}
+
+// warm puts load on s that is not measured.
+func (r *run) warm(ctx context.Context, s *system, l Load, sagas int) error {
+	if sagas <= 0 {
+		return nil
+	}
+	if l.Sagas = sagas; l.Rate > 0 {
+		l.Rate, l.InFlight = 0, 20
+	}
+	driver, err := NewDriver(r.opts, s.space.topics, r.o.Workload)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	res.What = fmt.Sprintf("engine, %d tasks, %d processes", r.o.Tasks, r.o.Processes)
-	return res, nil
+	defer driver.Close()
+	_, err = driver.Run(ctx, l, r.prefix())
+	return died(s.processes, err)
 }
 
 // measure drives one load and takes what everything used for it.
-func (r *run) measure(ctx context.Context, server []*process, l Load, warm int, metrics ...string) (*Result, error) {
-	driver, err := NewDriver(r.opts, r.topics, r.o.Workload)
+func (r *run) measure(ctx context.Context, s *system, l Load) (*Result, error) {
+	driver, err := NewDriver(r.opts, s.space.topics, r.o.Workload)
 	if err != nil {
 		return nil, err
 	}
 	defer driver.Close()
 	adm := kadm.NewClient(driver.client)
-	r.number++
-	prefix := fmt.Sprintf("r%d", r.number)
-	if warm > 0 {
-		w := l
-		w.Sagas = warm
-		if w.Rate > 0 {
-			w.Rate, w.InFlight = 0, 20
-		}
-		if _, err := driver.Run(ctx, w, prefix+"w"); err != nil {
-			return nil, died(server, err)
-		}
+	// The driver reads its topic from the start: a few sagas let it get to the end.
+	few := l
+	few.Sagas, few.Rate, few.InFlight = 20, 0, 20
+	if _, err := driver.Run(ctx, few, r.prefix()); err != nil {
+		return nil, died(s.processes, err)
 	}
-	brokers := Listeners(r.o.Brokers)
-	groups := map[string][]int{"load": {os.Getpid()}, "broker": brokers}
-	for _, p := range server {
+	groups := map[string][]int{"load": {os.Getpid()}, "broker": Listeners(r.o.Brokers)}
+	for _, p := range s.processes {
 		groups["engine"] = append(groups["engine"], p.cmd.Process.Pid)
 	}
 	before, err := usageOf(groups)
 	if err != nil {
 		return nil, err
 	}
-	grown, err := r.grown(ctx, adm)
+	grown, err := r.grown(ctx, adm, s.space)
 	if err != nil {
 		return nil, err
 	}
-	committed := transactions(ctx, metrics)
-	out, err := driver.Run(ctx, l, prefix)
+	committed := transactions(ctx, s.metrics)
+	out, err := driver.Run(ctx, l, r.prefix())
 	if err != nil {
-		return nil, died(server, err)
+		return nil, died(s.processes, err)
 	}
 	after, err := usageOf(groups)
 	if err != nil {
 		return nil, err
 	}
-	now, err := r.grown(ctx, adm)
+	now, err := r.grown(ctx, adm, s.space)
 	if err != nil {
 		return nil, err
 	}
 	n := float64(l.Sagas)
-	res := &Result{CPU: map[string]float64{}, Peak: map[string]int64{}, Broker: &Traffic{
+	res := &Result{What: s.what, CPU: map[string]float64{}, Peak: map[string]int64{}, Broker: &Traffic{
 		Records: float64(now.records-grown.records) / n, Bytes: float64(now.bytes-grown.bytes) / n,
-		Transactions: (transactions(ctx, metrics) - committed) / n,
+		Transactions: (transactions(ctx, s.metrics) - committed) / n,
 	}}
 	res.fill(r.o.Workload, l, out)
 	for name := range groups {
@@ -274,10 +380,9 @@ func usageOf(groups map[string][]int) (map[string]Usage, error) {
 
 type size struct{ records, bytes int64 }
 
-// grown is what the topics of the run hold: offsets used, transaction markers included, and bytes on disk.
-func (r *run) grown(ctx context.Context, adm *kadm.Client) (s size, err error) {
-	names := append([]string{r.topics.Intake, r.topics.Replies, r.topics.Control, r.topics.Lifecycle, r.topics.State, r.topics.DLQ}, r.commands...)
-	ends, err := adm.ListEndOffsets(ctx, names...)
+// grown is what the topics of a namespace hold: offsets used, transaction markers included, and bytes on disk.
+func (r *run) grown(ctx context.Context, adm *kadm.Client, in *space) (s size, err error) {
+	ends, err := adm.ListEndOffsets(ctx, in.all()...)
 	if err != nil {
 		return s, err
 	}
@@ -325,8 +430,11 @@ func (r *run) clean() {
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	names := append([]string{r.topics.Intake, r.topics.Replies, r.topics.Control, r.topics.Lifecycle, r.topics.State, r.topics.Defs, r.topics.Members, r.topics.DLQ}, r.commands...)
-	_, _ = adm.DeleteTopics(ctx, names...) // what is left over is named after the run
+	for _, s := range []*space{r.engineSpace, r.loopSpace} {
+		if s != nil {
+			_, _ = adm.DeleteTopics(ctx, s.all()...) // what is left over is named after the run
+		}
+	}
 	_ = os.RemoveAll(r.o.Dir)
 }
 
@@ -406,6 +514,9 @@ func (p *process) answers(ctx context.Context, url string) error {
 
 // died prefers the end of a process to what followed from it.
 func died(ps []*process, err error) error {
+	if err == nil {
+		return nil
+	}
 	for _, p := range ps {
 		select {
 		case <-p.ended:

@@ -20,6 +20,8 @@ func newBenchCommand(t *terminal) *cobra.Command {
 		brokers                              []string
 		workload                             string
 		inFlight, sagas, tasks, procs, fails int
+		warm, rounds, lanes                  int
+		gather                               time.Duration
 		rate                                 float64
 		ceiling, asJSON                      bool
 		limit                                time.Duration
@@ -36,8 +38,9 @@ removes everything again. With --in-flight it is a closed loop: that many sagas 
 With --rate it is an open loop: so many starts a second, whatever becomes of them, and latency counts
 from the moment at which a saga should have started.
 
---ceiling runs the same transfers through a loop written by hand first, with transactions and nothing
-else, and prints how near the engine comes to it. Compare figures within one run only.`,
+--ceiling runs the same transfers through a loop written by hand as well, with transactions and nothing
+else, and prints how near the engine comes to it. Compare figures within one run only, and give the
+broker time to warm up: --rounds measures both in turn.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w, err := bench.WorkloadNamed(workload)
@@ -47,10 +50,13 @@ else, and prints how near the engine comes to it. Compare figures within one run
 			if ceiling && w.Name != "transfer" {
 				return &codedError{exitUsage, fmt.Errorf("--ceiling knows the workload transfer only")}
 			}
-			for name, n := range map[string]int{"sagas": sagas, "tasks": tasks, "processes": procs, "in-flight": inFlight} {
+			for name, n := range map[string]int{"sagas": sagas, "tasks": tasks, "processes": procs, "in-flight": inFlight, "rounds": rounds} {
 				if n < 1 || n > 10_000_000 {
 					return &codedError{exitUsage, fmt.Errorf("--%s: %d, want 1 to 10000000", name, n)}
 				}
+			}
+			if lanes < 0 || lanes > tasks || gather < 0 || gather > time.Second {
+				return &codedError{exitUsage, fmt.Errorf("--lanes: %d, want at most --tasks; --gather: %s, want at most 1s", lanes, gather)}
 			}
 			if rate < 0 || fails < 0 || fails > 100 {
 				return &codedError{exitUsage, fmt.Errorf("--rate and --refused must not be negative, and --refused not above 100")}
@@ -74,10 +80,16 @@ else, and prints how near the engine comes to it. Compare figures within one run
 			defer os.RemoveAll(dir)
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
+			if warm < 0 {
+				if warm = max(2*inFlight, 500); ceiling {
+					warm = max(warm, sagas)
+				}
+			}
 			report, err := bench.Run(ctx, bench.Options{
 				Brokers: brokers, Namespace: fmt.Sprintf("bench-%d", time.Now().UnixMilli()), Workload: w,
-				Load: bench.Load{Sagas: sagas, InFlight: inFlight, Rate: rate, Refused: fails}, Warm: max(2*inFlight, 500),
-				Tasks: tasks, Processes: procs, Ceiling: ceiling, Binary: self, EngineArgs: engineArgs, Dir: dir, Log: t.err,
+				Load: bench.Load{Sagas: sagas, InFlight: inFlight, Rate: rate, Refused: fails}, Warm: warm,
+				Tasks: tasks, Processes: procs, Ceiling: ceiling, Lanes: lanes, Gather: gather, Rounds: rounds,
+				Binary: self, EngineArgs: engineArgs, Dir: dir, Log: t.err,
 			})
 			if err != nil {
 				return err
@@ -101,6 +113,10 @@ else, and prints how near the engine comes to it. Compare figures within one run
 	f.IntVar(&tasks, "tasks", 4, "partitions and tasks of the namespace")
 	f.IntVar(&procs, "processes", 1, "processes of the engine")
 	f.BoolVar(&ceiling, "ceiling", false, "measure a hand-written loop in the same run, and the ratio")
+	f.IntVar(&lanes, "lanes", 0, "of the hand-written loop (default: tries 1, 2 and --tasks, and gathers of 0 to 10 ms)")
+	f.DurationVar(&gather, "gather", 0, "how long the hand-written loop gathers, with --lanes")
+	f.IntVar(&rounds, "rounds", 1, "how often to measure, engine and loop in turn; the median counts")
+	f.IntVar(&warm, "warm", -1, "sagas before the measured ones: a broker is slow until its code is compiled (default twice --in-flight, with --ceiling also --sagas)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	f.DurationVar(&limit, "limit", 15*time.Minute, "give up after that long")
 	f.StringArrayVar(&engineArgs, "engine-arg", nil, "further flag of amends run, e.g. --engine-arg=--log-level=info (repeatable)")
