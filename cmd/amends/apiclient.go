@@ -19,8 +19,16 @@ import (
 
 // apiClient asks the API of any process.
 type apiClient struct {
-	base string
-	http http.Client
+	base  string
+	token string // of --api-token; empty = none
+	http  http.Client
+}
+
+// api asks the process that the connection names.
+func (c *connection) api() *apiClient {
+	a := newAPIClient(c.Server)
+	a.token = c.APIToken
+	return a
 }
 
 func newAPIClient(server string) *apiClient {
@@ -81,6 +89,9 @@ func (c *apiClient) once(ctx context.Context, path string, q url.Values, into an
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
 		return usage("--server %s: %w", c.base, err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

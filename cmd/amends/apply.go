@@ -36,9 +36,9 @@ the version that they were started with.`,
 			if activate, _ := cmd.Flags().GetBool("activate"); !activate {
 				publish = orchestrator.Register
 			}
-			done, err := publish(cmd.Context(), orchestrator.Config{
-				Brokers: conn.Brokers, Namespace: conn.Namespace, CreateTopics: create,
-			}, defs)
+			cfg := conn.orchestrator()
+			cfg.CreateTopics = create
+			done, err := publish(cmd.Context(), cfg, defs)
 			if err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ the version that they were started with.`,
 	cmd.Flags().StringSliceP("file", "f", nil, "definition file, YAML or JSON; - is standard input")
 	cmd.Flags().Bool("create-topics", true, "create missing topics of the namespace, of the participants and of domain events")
 	cmd.Flags().Bool("activate", true, "make the versions the active ones; else later, with amends activate")
-	conn.kafkaFlags(cmd)
+	kafkaFlags(cmd)
 	return cmd
 }
 

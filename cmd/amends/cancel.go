@@ -16,8 +16,7 @@ import (
 )
 
 func newCancelCommand(t *terminal) *cobra.Command {
-	var conn connection
-	cmd := &cobra.Command{
+	cmd := onInstance(&cobra.Command{
 		Use:   "cancel TYPE/ID --reason TEXT",
 		Short: "Ask for the compensation of an instance",
 		Long: `Ask for the compensation of an instance. Before the point of no return it undoes what was done;
@@ -25,52 +24,53 @@ after it the request is refused, and the lifecycle topic says so. With --unstart
 unknown still: a start that comes later is then refused.`,
 		Example: `  amends cancel card-payment/order-1 --reason "customer withdrew" --watch`,
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkWorkflowID(args[0]); err != nil {
-				return err
-			}
-			if err := conn.read(cmd); err != nil {
-				return err
-			}
-			return cancel(cmd, t, conn, args[0])
-		},
-	}
+	}, func(cmd *cobra.Command, conn *connection, id string, _ []string) error {
+		return cancel(cmd, t, conn, id)
+	})
 	cmd.Flags().String("reason", "", "why; kept in the history (required)")
+	cmd.Flags().String("operator", "", "who asks (default: the name of the user)")
 	cmd.Flags().Bool("unstarted", false, "also when there is no such instance yet")
-	cmd.Flags().Bool("watch", false, "show the steps until the instance has ended")
-	cmd.Flags().Duration("timeout", 0, "of --watch (default: none)")
-	conn.kafkaFlags(cmd)
-	conn.serverFlag(cmd)
+	cmd.Flags().Bool("dry-run", false, "show what would happen and stop")
+	watchFlags(cmd, true)
+	kafkaFlags(cmd)
+	serverFlags(cmd)
 	return cmd
 }
 
-func cancel(cmd *cobra.Command, t *terminal, conn connection, workflowID string) error {
+func cancel(cmd *cobra.Command, t *terminal, conn *connection, workflowID string) error {
 	reason, _ := cmd.Flags().GetString("reason")
 	unstarted, _ := cmd.Flags().GetBool("unstarted")
-	watching, _ := cmd.Flags().GetBool("watch")
-	timeout, _ := cmd.Flags().GetDuration("timeout")
+	dry, _ := cmd.Flags().GetBool("dry-run")
+	who, _ := cmd.Flags().GetString("operator")
 	if reason == "" {
 		return usage("cancel needs --reason")
 	}
-	api := newAPIClient(conn.Server)
-	v, err := api.instance(cmd.Context(), workflowID)
+	v, err := conn.api().instance(cmd.Context(), workflowID)
 	switch {
 	case errors.Is(err, orchestrator.ErrNotFound) && unstarted:
+		v.WorkflowID, v.Status = workflowID, "not started"
 	case err != nil:
 		return err
 	case ended(v.Phase):
 		return &orchestrator.Error{Code: orchestrator.CodeConflict, Class: orchestrator.ErrConflict,
 			Cause: fmt.Sprintf("%s has ended already: %s", workflowID, v.Phase)}
 	}
+	if dry {
+		fmt.Fprintf(t.err, "%s  %s  rev %d\n  cancel: %s\n", headline(v), v.Status, v.Rev, saysCompensate(v))
+		return nil
+	}
+	if who == "" {
+		who = actor()
+	}
 	typ, id := sagas.SplitWorkflowID(workflowID)
 	err = sendIntake(cmd.Context(), conn, func(ctx context.Context, c *client.Client) error {
-		return c.Cancel(ctx, client.Cancel{Type: typ, ID: id, RequestID: rand.Text(), Reason: reason, Actor: actor()})
+		return c.Cancel(ctx, client.Cancel{Type: typ, ID: id, RequestID: rand.Text(), Reason: reason, Actor: who})
 	})
 	if err != nil {
 		return err
 	}
-	if watching {
-		return (&watcher{t: t, api: api, id: workflowID, timeout: timeout}).run(cmd.Context())
+	if follows(cmd) {
+		return newWatcher(cmd, t, conn, workflowID).run(cmd.Context())
 	}
 	fmt.Fprintln(t.out, workflowID)
 	fmt.Fprintln(t.err, "amends: the cancel is written to the intake topic")

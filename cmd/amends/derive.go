@@ -30,13 +30,16 @@ func newDeriveCommand(t *terminal) *cobra.Command {
 The file says what is read, what is kept and what is written (docs/streams.md). Start as many
 processes as you like: they share the partitions. SIGTERM finishes the transaction in hand and
 exits 0. A file with faults exits 5 and lists them all.`,
-		Example: "  amends derive slim.yaml --brokers kafka:9092\n  amends derive slim.yaml --check",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return runDerive(cmd, t, args[0]) },
+		Example:     "  amends derive slim.yaml --brokers kafka:9092\n  amends derive slim.yaml --check",
+		Args:        cobra.ExactArgs(1),
+		Annotations: map[string]string{annotationServer: "true"},
+		RunE:        func(cmd *cobra.Command, args []string) error { return runDerive(cmd, t, args[0]) },
 	}
 	f := cmd.Flags()
 	f.Bool("check", false, "check the file, print the topology and end")
 	f.StringSlice("brokers", []string{defaultBroker}, "Kafka seed brokers, host:port")
+	f.AddFlagSet(brokerLoginFlags())
+	profileFlag(cmd)
 	f.String("metrics-listen", "", "address that serves /metrics, /livez and /readyz (default: none)")
 	f.Int("tasks", 0, "tasks of the stage when it is created (default: the partitions of the source, at most 12)")
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
@@ -48,6 +51,10 @@ exits 0. A file with faults exits 5 and lists them all.`,
 func runDerive(cmd *cobra.Command, t *terminal, file string) error {
 	s, err := readSettings(cmd, "")
 	if err != nil {
+		return &codedError{exitConfig, err}
+	}
+	var conn connection
+	if err := conn.take(s); err != nil {
 		return &codedError{exitConfig, err}
 	}
 	src, err := os.ReadFile(file)
@@ -84,7 +91,7 @@ func runDerive(cmd *cobra.Command, t *terminal, file string) error {
 	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	reg := prometheus.NewRegistry()
 	r, err := derive.New(derive.Config{
-		Stage: stage, Client: []kgo.Opt{kgo.SeedBrokers(s.list("brokers")...)}, CreateTopics: s.yes("create-topics"),
+		Stage: stage, Client: append([]kgo.Opt{kgo.SeedBrokers(conn.Brokers...)}, conn.Client...), CreateTopics: s.yes("create-topics"),
 		Tasks: int32(s.number("tasks")), Replication: int16(s.number("replication-factor")), Registerer: reg, Logger: log,
 	})
 	if err != nil {

@@ -47,7 +47,7 @@ With --instance the text and the svg show how far an instance of this very defin
 				if err := conn.read(cmd); err != nil {
 					return err
 				}
-				if overlay, err = instanceOverlay(cmd, newAPIClient(conn.Server), def, instance); err != nil {
+				if overlay, err = instanceOverlay(cmd, conn.api(), def, instance); err != nil {
 					return err
 				}
 			}
@@ -76,7 +76,7 @@ With --instance the text and the svg show how far an instance of this very defin
 	cmd.Flags().StringVar(&saga, "saga", "", "which saga of a file of several, as type or type@version")
 	cmd.Flags().StringVar(&theme, "theme", "", "of svg: light or dark; by default what the reader prefers")
 	cmd.Flags().StringVar(&instance, "instance", "", "workflow ID of an instance to show in it, TYPE/ID")
-	conn.serverFlag(cmd)
+	serverFlags(cmd)
 	return cmd
 }
 

@@ -40,7 +40,7 @@ you publish. With one of them the exit code is 5, otherwise 0.`,
 			if err != nil {
 				return err
 			}
-			if err := printAs(cmd, t, d, d.print); err != nil {
+			if err := printAs(cmd, t, d, d.New.Ref, d.print); err != nil {
 				return err
 			}
 			if d.Dangerous > 0 {
@@ -50,7 +50,7 @@ you publish. With one of them the exit code is 5, otherwise 0.`,
 		},
 	}
 	cmd.Flags().StringVar(&saga, "saga", "", "which saga of files of several, as type or type@version")
-	outputFlag(cmd, "table, json or yaml")
+	outputFlag(cmd)
 	return cmd
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -17,21 +16,17 @@ import (
 // examplePatience is how long all runs of one example may take.
 const examplePatience = 2 * time.Minute
 
-func newExampleCommand(t *terminal) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "example",
-		Short: "Play the example sagas with simulated participants",
-		Args:  cobra.NoArgs,
-	}
+func newExampleRunCommand(t *terminal) *cobra.Command {
 	var verbose bool
-	run := &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "run NAME",
 		Short: "Play one example on an embedded broker",
 		Long: `Play one example on an embedded broker and two nodes, all in this process, with participants that
 answer as its story.yaml says. At the end every effect is compared with what the sagas say of their
 steps; the exit code is 1 when any does not agree. Nothing is kept and nothing leaves this machine.`,
-		Example: "  amends example run trip-booking",
-		Args:    cobra.ExactArgs(1),
+		Example:           "  amends example run trip-booking",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.FixedCompletions(examples.Names(), cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			log := slog.New(slog.DiscardHandler)
 			if verbose {
@@ -42,23 +37,37 @@ steps; the exit code is 1 when any does not agree. Nothing is kept and nothing l
 			})
 		},
 	}
-	run.Flags().BoolVar(&verbose, "verbose", false, "log what the nodes do")
-	list := &cobra.Command{
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "log what the nodes do")
+	return cmd
+}
+
+// exampleRow is one example of the list.
+type exampleRow struct {
+	Name string `json:"name"`
+	Says string `json:"says"`
+}
+
+func newExampleListCommand(t *terminal) *cobra.Command {
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the examples",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var rows []exampleRow
 			for _, name := range examples.Names() {
 				src, err := examples.Definition(name)
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(t.out, "%-20s %s\n", name, firstSentence(src))
+				rows = append(rows, exampleRow{name, firstSentence(src)})
 			}
-			return nil
+			return printList(cmd, t, rows, func(r exampleRow) string { return r.Name }, []column[exampleRow]{
+				{head: "EXAMPLE", text: func(r exampleRow) string { return r.Name }},
+				{head: "WHAT", text: func(r exampleRow) string { return r.Says }},
+			})
 		},
 	}
-	cmd.AddCommand(list, run)
+	outputFlag(cmd)
 	return cmd
 }
 

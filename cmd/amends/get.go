@@ -12,28 +12,40 @@ import (
 )
 
 func newGetCommand(t *terminal) *cobra.Command {
-	var conn connection
-	cmd := &cobra.Command{
+	cmd := onInstance(&cobra.Command{
 		Use:     "get TYPE/ID",
-		Short:   "Show one instance",
-		Example: "  amends get card-payment/order-1 -o json",
+		Short:   "Show one instance: its steps, what it owes, what it waits for",
+		Example: "  amends show card-payment/order-1\n  amends show card-payment/order-1 -o json\n  amends show card-payment/order-1 --watch",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkWorkflowID(args[0]); err != nil {
-				return err
-			}
-			if err := conn.read(cmd); err != nil {
-				return err
-			}
-			v, err := newAPIClient(conn.Server).instance(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return printAs(cmd, t, v, func(w io.Writer) { printInstance(w, v) })
-		},
+	}, func(cmd *cobra.Command, conn *connection, id string, _ []string) error {
+		if watching, _ := cmd.Flags().GetBool("watch"); watching {
+			return newWatcher(cmd, t, conn, id).run(cmd.Context())
+		}
+		v, err := conn.api().instance(cmd.Context(), id)
+		if err != nil {
+			return err
+		}
+		return printAs(cmd, t, v, v.WorkflowID, func(w io.Writer) { printInstance(w, v) })
+	})
+	outputFlag(cmd)
+	watchFlags(cmd, false)
+	serverFlags(cmd)
+	return cmd
+}
+
+// onInstance makes a command about one instance, its first argument: it checks the ID and reads the
+// connection before run.
+func onInstance(cmd *cobra.Command, run func(cmd *cobra.Command, conn *connection, id string, rest []string) error) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkWorkflowID(args[0]); err != nil {
+			return err
+		}
+		var conn connection
+		if err := conn.read(cmd); err != nil {
+			return err
+		}
+		return run(cmd, &conn, args[0], args[1:])
 	}
-	outputFlag(cmd, "table, json or yaml")
-	conn.serverFlag(cmd)
 	return cmd
 }
 
@@ -61,11 +73,10 @@ func printInstance(w io.Writer, v sagas.View) {
 	row("deadline", timeText(v.Deadline))
 	row("due", timeText(v.Due))
 	row("rev", fmt.Sprint(v.Rev))
-	var owed []string
-	for _, o := range v.Obligations {
-		owed = append(owed, o.Path)
+	row("owes", strings.Join(owedPaths(v), ", "))
+	for _, x := range v.Waiting {
+		row("waiting", strings.TrimSpace(fmt.Sprintf("%s for %s: %s", x.Path, x.Topic, x.Reason)))
 	}
-	row("owes", strings.Join(owed, ", "))
 	row("output", string(v.Output))
 }
 

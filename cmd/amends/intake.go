@@ -19,10 +19,8 @@ const sendTimeout = 15 * time.Second
 
 // sendIntake opens a client, lets send write one record to the intake topic, and says in the words of
 // the command line what went wrong.
-func sendIntake(ctx context.Context, conn connection, send func(context.Context, *client.Client) error) error {
-	cl, err := client.New(client.Config{Namespace: conn.Namespace, Client: []kgo.Opt{
-		kgo.SeedBrokers(conn.Brokers...), kgo.ClientID("amends/cli"), kgo.RecordDeliveryTimeout(sendTimeout),
-	}})
+func sendIntake(ctx context.Context, conn *connection, send func(context.Context, *client.Client) error) error {
+	cl, err := client.New(client.Config{Namespace: conn.Namespace, Client: conn.kafka(kgo.RecordDeliveryTimeout(sendTimeout))})
 	if err != nil {
 		return usage("%w", err)
 	}

@@ -26,16 +26,15 @@ a record that it cannot read. When every process runs the new release: amends le
 			if err := conn.read(cmd); err != nil {
 				return err
 			}
-			l, err := orchestrator.DescribeLevel(cmd.Context(), orchestrator.Config{Brokers: conn.Brokers, Namespace: conn.Namespace})
+			l, err := orchestrator.DescribeLevel(cmd.Context(), conn.orchestrator())
 			if err != nil {
 				return err
 			}
-			return printAs(cmd, t, l, func(w io.Writer) { printLevels(w, l) })
+			return printAs(cmd, t, l, strconv.Itoa(int(l.Level)), func(w io.Writer) { printLevels(w, l) })
 		},
 	}
-	outputFlag(cmd, "table, json or yaml")
-	conn.kafkaFlags(cmd)
-	cmd.AddCommand(newFinalizeCommand(t))
+	outputFlag(cmd)
+	kafkaFlags(cmd)
 	return cmd
 }
 
@@ -68,7 +67,7 @@ is no way back: a process of an older release stops at the first record of the n
 			if err := conn.read(cmd); err != nil {
 				return err
 			}
-			l, err := orchestrator.FinalizeLevel(cmd.Context(), orchestrator.Config{Brokers: conn.Brokers, Namespace: conn.Namespace}, uint32(level))
+			l, err := orchestrator.FinalizeLevel(cmd.Context(), conn.orchestrator(), uint32(level))
 			if err != nil {
 				return err
 			}
@@ -76,7 +75,7 @@ is no way back: a process of an older release stops at the first record of the n
 			return nil
 		},
 	}
-	conn.kafkaFlags(cmd)
+	kafkaFlags(cmd)
 	return cmd
 }
 
@@ -97,7 +96,7 @@ func newActivateCommand(t *terminal) *cobra.Command {
 			if err := conn.read(cmd); err != nil {
 				return err
 			}
-			before, err := orchestrator.Activate(cmd.Context(), orchestrator.Config{Brokers: conn.Brokers, Namespace: conn.Namespace}, typ, uint32(version))
+			before, err := orchestrator.Activate(cmd.Context(), conn.orchestrator(), typ, uint32(version))
 			switch {
 			case err != nil:
 				return err
@@ -111,6 +110,6 @@ func newActivateCommand(t *terminal) *cobra.Command {
 			return nil
 		},
 	}
-	conn.kafkaFlags(cmd)
+	kafkaFlags(cmd)
 	return cmd
 }

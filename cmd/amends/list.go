@@ -2,8 +2,9 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"text/tabwriter"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,33 +12,29 @@ import (
 )
 
 func newListCommand(t *terminal) *cobra.Command {
-	var conn connection
 	cmd := &cobra.Command{
-		Use:     "ls",
-		Aliases: []string{"list"},
+		Use:     "list",
 		Short:   "List instances",
-		Example: "  amends ls --status attention\n  amends ls --type card-payment -o name",
+		Example: "  amends ls --status attention\n  amends ls --type card-payment --since 1h -o name",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var conn connection
 			if err := conn.read(cmd); err != nil {
 				return err
 			}
 			f := orchestrator.Filter{}
 			f.Status, _ = cmd.Flags().GetString("status")
 			f.Type, _ = cmd.Flags().GetString("type")
+			since, _ := cmd.Flags().GetDuration("since")
 			limit, _ := cmd.Flags().GetInt("limit")
-			if limit < 1 {
-				return usage("--limit %d is not positive", limit)
+			if limit < 1 || since < 0 {
+				return usage("--limit %d and --since %s: want more than nothing", limit, since)
 			}
-			rows, more, err := listAll(cmd, newAPIClient(conn.Server), f, limit)
+			rows, more, err := listAll(cmd, conn.api(), f, since, limit)
 			if err != nil {
 				return err
 			}
-			if format, _ := cmd.Flags().GetString("output"); format == "name" {
-				for _, r := range rows {
-					fmt.Fprintln(t.out, r.WorkflowID)
-				}
-			} else if err := printAs(cmd, t, rows, func(w io.Writer) { printRows(w, rows) }); err != nil {
+			if err := printList(cmd, t, rows, func(r orchestrator.Row) string { return r.WorkflowID }, rowColumns); err != nil {
 				return err
 			}
 			if more {
@@ -48,33 +45,48 @@ func newListCommand(t *terminal) *cobra.Command {
 	}
 	cmd.Flags().String("status", "", "running, finishing, compensating, completed, compensated, closed, parked, mailbox, void, marker or attention")
 	cmd.Flags().String("type", "", "saga type")
+	cmd.Flags().Duration("since", 0, "only those that started or changed within this time, such as 2h")
 	cmd.Flags().Int("limit", 100, "most instances to show")
-	outputFlag(cmd, "table, json, yaml or name")
-	conn.serverFlag(cmd)
+	outputFlag(cmd)
+	serverFlags(cmd)
 	return cmd
 }
 
-func listAll(cmd *cobra.Command, c *apiClient, f orchestrator.Filter, limit int) (rows []orchestrator.Row, more bool, err error) {
-	rows = []orchestrator.Row{}
+// listAll reads pages until there are limit rows. more says that there may be others.
+func listAll(cmd *cobra.Command, c *apiClient, f orchestrator.Filter, since time.Duration, limit int) (rows []orchestrator.Row, more bool, err error) {
+	after := time.Now().Add(-since).UnixMilli()
 	for {
 		f.Limit = min(limit-len(rows), orchestrator.MaxPage)
+		if since > 0 {
+			f.Limit = orchestrator.MaxPage // most of them may be older
+		}
 		page, err := c.list(cmd.Context(), f)
 		if err != nil {
 			return nil, false, err
 		}
-		rows = append(rows, page.Instances...)
-		if page.Next == "" || len(rows) >= limit {
+		found := page.Instances
+		if since > 0 {
+			found = slices.DeleteFunc(found, func(r orchestrator.Row) bool { return int64(max(r.StartedAt, r.UpdatedAt)) < after })
+		}
+		rows = append(rows, found...)
+		if len(rows) > limit {
+			return rows[:limit], true, nil
+		}
+		if page.Next == "" || len(rows) == limit {
 			return rows, page.Next != "", nil
 		}
 		f.Cursor = page.Next
 	}
 }
 
-func printRows(w io.Writer, rows []orchestrator.Row) {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "WORKFLOW ID\tVERSION\tSTATUS\tSTARTED\tUPDATED")
-	for _, r := range rows {
-		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\n", r.WorkflowID, r.Version, r.Status, timeText(r.StartedAt), timeText(r.UpdatedAt))
-	}
-	_ = tw.Flush() // standard output is gone: nobody to tell
+var rowColumns = []column[orchestrator.Row]{
+	{head: "WORKFLOW ID", text: func(r orchestrator.Row) string { return r.WorkflowID }},
+	{head: "VERSION", text: func(r orchestrator.Row) string { return strconv.Itoa(int(r.Version)) }},
+	{head: "STATUS", text: func(r orchestrator.Row) string { return r.Status }},
+	{head: "PHASE", wide: true, text: func(r orchestrator.Row) string { return r.Phase }},
+	{head: "RUN", wide: true, text: func(r orchestrator.Row) string { return strconv.Itoa(int(r.Run)) }},
+	{head: "REV", wide: true, text: func(r orchestrator.Row) string { return strconv.FormatUint(r.Rev, 10) }},
+	{head: "STARTED", text: func(r orchestrator.Row) string { return timeText(r.StartedAt) }},
+	{head: "UPDATED", text: func(r orchestrator.Row) string { return timeText(r.UpdatedAt) }},
+	{head: "DUE", wide: true, text: func(r orchestrator.Row) string { return timeText(r.Due) }},
 }

@@ -263,11 +263,7 @@ func TestGetAndList(t *testing.T) {
 func mustJSON(t *testing.T, v any) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	cmd := newGetCommand(&terminal{out: &b})
-	if err := cmd.Flags().Set("output", "json"); err != nil {
-		t.Fatal(err)
-	}
-	if err := printAs(cmd, &terminal{out: &b}, v, nil); err != nil {
+	if err := encode(&b, "json", v); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

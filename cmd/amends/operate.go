@@ -83,12 +83,7 @@ participant. Ask the participant first: a wrong statement can lose money.`,
 			return fmt.Sprintf("%s (%s) counts as done, and what waits for it begins", s.Path, s.State)
 		}},
 	{verb: "compensate", action: protocol.ActionCompensate, danger: true, short: "Turn an instance round: undo what was done",
-		preview: func(v sagas.View, _ *sagas.StepView) string {
-			if owed := owedPaths(v); len(owed) > 0 {
-				return "undone will be: " + strings.Join(owed, ", ")
-			}
-			return "nothing is owed so far; what is in flight is undone when it took effect"
-		}},
+		preview: func(v sagas.View, _ *sagas.StepView) string { return saysCompensate(v) }},
 	{verb: "close", action: protocol.ActionClose, danger: true, short: "End an instance where it stands; what may have effects becomes residue",
 		preview: func(v sagas.View, _ *sagas.StepView) string {
 			if owed := owedPaths(v); len(owed) > 0 {
@@ -159,37 +154,28 @@ func owedPaths(v sagas.View) []string {
 	return owed
 }
 
-// newOperationCommands makes the commands of all operator actions.
-func newOperationCommands(t *terminal) []*cobra.Command {
-	var cmds []*cobra.Command
-	for i := range operations {
-		cmds = append(cmds, newOperationCommand(t, &operations[i]))
+// saysCompensate is what turning an instance round would do.
+func saysCompensate(v sagas.View) string {
+	if owed := owedPaths(v); len(owed) > 0 {
+		return "undone will be: " + strings.Join(owed, ", ")
 	}
-	return cmds
+	return "nothing is owed so far; what is in flight is undone when it took effect"
 }
 
 func newOperationCommand(t *terminal, op *operation) *cobra.Command {
-	var conn connection
 	use := op.verb + " TYPE/ID --reason TEXT"
 	if op.path {
 		use = op.verb + " TYPE/ID --path STEP --reason TEXT"
 	}
-	cmd := &cobra.Command{
+	cmd := onInstance(&cobra.Command{
 		Use:     use,
 		Short:   op.short,
 		Long:    op.long,
 		Example: op.example,
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkWorkflowID(args[0]); err != nil {
-				return err
-			}
-			if err := conn.read(cmd); err != nil {
-				return err
-			}
-			return operate(cmd, t, conn, op, args[0])
-		},
-	}
+	}, func(cmd *cobra.Command, conn *connection, id string, _ []string) error {
+		return operate(cmd, t, conn, op, id)
+	})
 	if op.path {
 		cmd.Flags().String("path", "", "the step, as `amends get` shows it (required)")
 	}
@@ -197,8 +183,8 @@ func newOperationCommand(t *terminal, op *operation) *cobra.Command {
 		op.flags(cmd)
 	}
 	actionFlags(cmd)
-	conn.kafkaFlags(cmd)
-	conn.serverFlag(cmd)
+	kafkaFlags(cmd)
+	serverFlags(cmd)
 	return cmd
 }
 
@@ -211,7 +197,7 @@ func actionFlags(cmd *cobra.Command) {
 	f.Bool("yes", false, "do not ask")
 }
 
-func operate(cmd *cobra.Command, t *terminal, conn connection, op *operation, workflowID string) error {
+func operate(cmd *cobra.Command, t *terminal, conn *connection, op *operation, workflowID string) error {
 	args := map[string]string(nil)
 	if op.args != nil {
 		var err error
@@ -242,7 +228,7 @@ func operate(cmd *cobra.Command, t *terminal, conn connection, op *operation, wo
 }
 
 // act looks at the instance, says what will happen, asks if it must, and writes the action.
-func act(cmd *cobra.Command, t *terminal, conn connection, workflowID string, a client.Action, danger bool, preview func(sagas.View) (string, error)) error {
+func act(cmd *cobra.Command, t *terminal, conn *connection, workflowID string, a client.Action, danger bool, preview func(sagas.View) (string, error)) error {
 	f := cmd.Flags()
 	if reason, _ := f.GetString("reason"); reason != "" {
 		a.Reason = reason
@@ -257,7 +243,7 @@ func act(cmd *cobra.Command, t *terminal, conn connection, workflowID string, a 
 	if a.Operator == "" {
 		a.Operator = actor()
 	}
-	api := newAPIClient(conn.Server)
+	api := conn.api()
 	v, err := api.instance(cmd.Context(), workflowID)
 	if err != nil {
 		return err
@@ -329,8 +315,7 @@ func awaitChange(ctx context.Context, t *terminal, api *apiClient, workflowID st
 }
 
 func newSignalCommand(t *terminal) *cobra.Command {
-	var conn connection
-	cmd := &cobra.Command{
+	cmd := onInstance(&cobra.Command{
 		Use:   "signal TYPE/ID NAME",
 		Short: "Send a signal to an instance",
 		Long: `Send a signal to an instance: write a record to the intake topic, as any producer can. With --ttl it may
@@ -338,27 +323,21 @@ come before the start. Decisions of people are sent with amends approve.`,
 		Example: `  amends signal trip-booking/trip-7 paid -d amount=90.00
   amends signal trip-booking/trip-7 paid --payload '{"amount":"90.00"}' --id p-1 --ttl 1h`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkWorkflowID(args[0]); err != nil {
-				return err
-			}
-			if err := conn.read(cmd); err != nil {
-				return err
-			}
-			return sendSignal(cmd, t, conn, args[0], args[1])
-		},
-	}
+	}, func(cmd *cobra.Command, conn *connection, id string, rest []string) error {
+		return sendSignal(cmd, t, conn, id, rest[0])
+	})
 	f := cmd.Flags()
 	f.String("payload", "", "JSON value (default: null)")
 	f.StringArrayP("data", "d", nil, "one field of the payload, name=value")
 	f.String("id", "", "id of this signal, so that a repetition is recognised (default: a new one)")
 	f.Duration("ttl", 0, "how long it waits for its start, or for somebody who consumes it (default: the instance must have started)")
 	f.String("actor", "", "who sends it (default: the name of the user)")
-	conn.kafkaFlags(cmd)
+	f.Bool("dry-run", false, "show what would be written and stop")
+	kafkaFlags(cmd)
 	return cmd
 }
 
-func sendSignal(cmd *cobra.Command, t *terminal, conn connection, workflowID, name string) error {
+func sendSignal(cmd *cobra.Command, t *terminal, conn *connection, workflowID, name string) error {
 	f := cmd.Flags()
 	payload, _ := f.GetString("payload")
 	data, _ := f.GetStringArray("data")
@@ -388,20 +367,15 @@ func sendSignal(cmd *cobra.Command, t *terminal, conn connection, workflowID, na
 		s.SignalID = rand.Text()
 	}
 	s.Type, s.ID = sagas.SplitWorkflowID(workflowID)
+	if dry, _ := f.GetBool("dry-run"); dry {
+		return encode(t.out, "json", s)
+	}
 	if err := sendIntake(cmd.Context(), conn, func(ctx context.Context, c *client.Client) error { return c.Signal(ctx, s) }); err != nil {
 		return err
 	}
 	fmt.Fprintln(t.out, workflowID)
 	fmt.Fprintf(t.err, "amends: the signal %s is written to the intake topic\n", s.SignalID)
 	return nil
-}
-
-// newInstanceCommand groups what can be done to an instance under its noun; each verb has a short form.
-func newInstanceCommand(t *terminal) *cobra.Command {
-	cmd := &cobra.Command{Use: "instance", Aliases: []string{"inst"}, Short: "All verbs on instances; each also works without the noun"}
-	cmd.AddCommand(newGetCommand(t), newListCommand(t), newStartCommand(t), newSignalCommand(t), newCancelCommand(t))
-	cmd.AddCommand(newOperationCommands(t)...)
-	return cmd
 }
 
 // isTerminal says whether a person sits at f.

@@ -4,14 +4,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-)
-
-// Addresses that a developer's machine has by default.
-const (
-	defaultBroker    = "127.0.0.1:9092"
-	defaultServer    = "http://127.0.0.1:8480"
-	defaultListen    = "127.0.0.1:8480"
-	defaultNamespace = "dev"
+	"github.com/spf13/pflag"
 )
 
 func newRoot(t *terminal) *cobra.Command {
@@ -20,7 +13,10 @@ func newRoot(t *terminal) *cobra.Command {
 		Short: "Sagas on Kafka: run them, publish definitions, start and watch instances",
 		Long: `amends runs sagas on Kafka and needs nothing else.
 
-Every flag can be set by an environment variable: --data-dir is AMENDS_DATA_DIR.
+Commands are a noun and a verb, such as amends instance list; the common ones are short, such as amends ls.
+Data goes to standard output, talk to standard error. Every flag can be set by an environment variable:
+--data-dir is AMENDS_DATA_DIR; where a setting comes from says amends config show.
+
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait timed out,
 7 unreachable, 8 the awaited instance was compensated, 9 it failed or needs attention,
 78 bad server configuration, 130 interrupted.`,
@@ -29,66 +25,58 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 findings, 6 wait 
 	}
 	root.SetOut(t.out)
 	root.SetErr(t.err)
-	root.AddCommand(
-		newDemoCommand(t),
-		newDevCommand(t),
-		newRunCommand(t),
-		newApplyCommand(t),
-		newCheckCommand(t),
-		newProveCommand(t),
-		newTestCommand(t),
-		newFmtCommand(t),
-		newDiffCommand(t),
-		newDiagramCommand(t),
-		newSchemaCommand(t),
-		newStartCommand(t),
-		newGetCommand(t),
-		newListCommand(t),
-		newSignalCommand(t),
-		newCancelCommand(t),
-		newTasksCommand(t),
-		newDecideCommand(t, "approve"),
-		newDecideCommand(t, "refuse"),
-		newTaskCommand(t),
-		newInstanceCommand(t),
-		newActivateCommand(t),
-		newLevelCommand(t),
-		newExampleCommand(t),
-		newBenchCommand(t),
-		newCeilingCommand(t),
-		newDeriveCommand(t),
-		newVersionCommand(t),
-	)
-	root.AddCommand(newOperationCommands(t)...)
+	root.PersistentFlags().Bool("no-input", false, "never ask: what would ask fails, unless --yes")
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		if silent, _ := cmd.Flags().GetBool("no-input"); silent {
+			t.in = nil
+		}
+	}
+	root.SetUsageTemplate(usageTemplate)
+	addVerbs(root, t)
 	return root
 }
 
-// connection are the flags of commands that talk to Kafka or to the API.
-type connection struct {
-	Brokers   []string
-	Namespace string
-	Server    string
+func init() {
+	cobra.AddTemplateFunc("ownFlags", func(c *cobra.Command) string { return flagsWhere(c, false) })
+	cobra.AddTemplateFunc("connectionFlags", func(c *cobra.Command) string { return flagsWhere(c, true) })
 }
 
-func (c *connection) kafkaFlags(cmd *cobra.Command) {
-	cmd.Flags().StringSlice("brokers", []string{defaultBroker}, "Kafka seed brokers, host:port")
-	cmd.Flags().String("namespace", defaultNamespace, "prefix of all topics of one deployment")
+// flagsWhere is the help of those local flags that say how to connect, or of the others.
+func flagsWhere(c *cobra.Command, connection bool) string {
+	set := pflag.NewFlagSet("", pflag.ContinueOnError)
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if (f.Annotations[annotationConnection] != nil) == connection {
+			set.AddFlag(f)
+		}
+	})
+	return strings.TrimRight(set.FlagUsages(), "\n")
 }
 
-func (c *connection) serverFlag(cmd *cobra.Command) {
-	cmd.Flags().String("server", defaultServer, "base URL of the API of any amends process")
-}
+// usageTemplate is cobra's with the flags of the connection apart: they are many and always the same.
+const usageTemplate = `Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command]{{end}}{{if gt (len .Aliases) 0}}
 
-// read fills c from flags and environment.
-func (c *connection) read(cmd *cobra.Command) error {
-	s, err := readSettings(cmd, "")
-	if err != nil {
-		return &codedError{exitUsage, err}
-	}
-	c.Brokers, c.Namespace = s.list("brokers"), s.text("namespace")
-	c.Server = strings.TrimRight(s.text("server"), "/")
-	if c.Server != "" && !strings.Contains(c.Server, "://") {
-		c.Server = "http://" + c.Server
-	}
-	return nil
-}
+Aliases:
+  {{.NameAndAliases}}{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if eq (len .Groups) 0}}
+
+Available Commands:{{range $cmds}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
+
+{{.Title}}{{range $cmds}}{{if (and (eq .GroupID $group.ID) (or .IsAvailableCommand (eq .Name "help")))}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{ownFlags .}}{{with connectionFlags .}}
+
+How to connect (or set it once, see amends config profiles):
+{{.}}{{end}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Global Flags:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+
+Use "{{.CommandPath}} [command] --help" for more information about a command.{{end}}
+`

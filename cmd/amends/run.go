@@ -28,12 +28,12 @@ func newRunCommand(t *terminal) *cobra.Command {
 Settings come from flags, then AMENDS_* variables, then the file of --config, then defaults.
 SIGTERM finishes the transaction in hand, hands the partitions over and exits 0. A bad
 configuration exits 78, so that a service manager does not restart it.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runServer(cmd, t) },
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{annotationServer: "true"},
+		RunE:        func(cmd *cobra.Command, _ []string) error { return runServer(cmd, t) },
 	}
 	f := cmd.Flags()
-	f.StringSlice("brokers", []string{defaultBroker}, "Kafka seed brokers, host:port")
-	f.String("namespace", defaultNamespace, "prefix of all topics of one deployment")
+	kafkaFlags(cmd)
 	f.String("data-dir", "amends-data", "directory of the local stores; lost stores are rebuilt from Kafka")
 	f.String("listen", defaultListen, "address of the HTTP API; there is no login, so keep it on loopback or in a network of your own")
 	f.String("advertise", "", "host:port at which the other processes reach the API (default: --listen, or the host name when that is a wildcard)")
@@ -129,6 +129,10 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if err != nil {
 		return cfg, at, err
 	}
+	var conn connection
+	if err := conn.take(s); err != nil {
+		return cfg, at, err
+	}
 	at = listener{address: s.text("listen"), actions: s.text("api-actions")}
 	if at.actions != "on" && at.actions != "off" && at.actions != "auto" {
 		return cfg, at, fmt.Errorf("api-actions: %q is not on, off or auto", at.actions)
@@ -144,8 +148,8 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	limitMemory(memory)
 	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	cfg = orchestrator.Config{
-		Brokers:           s.list("brokers"),
-		Namespace:         s.text("namespace"),
+		Brokers:           conn.Brokers,
+		Namespace:         conn.Namespace,
 		DataDir:           s.text("data-dir"),
 		InstanceID:        s.text("instance"),
 		Zone:              s.text("zone"),
@@ -159,7 +163,7 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 
 		Memory: memory / 10 * 9, // the rest is for the API, metrics and the program itself
 
-		Client: []kgo.Opt{kgo.WithLogger(kslog.New(log.WithGroup("kafka")))},
+		Client: conn.Client,
 		Logger: log,
 	}
 	if cfg.Standbys == 0 {
@@ -168,8 +172,8 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if f, ok := t.err.(*os.File); ok && isTerminal(f) {
 		cfg.Hooks = (&restoreBar{out: t.err}).hooks()
 	}
-	if level > slog.LevelDebug {
-		cfg.Client = nil // the client's own log is for debugging; what matters comes through ours
+	if level <= slog.LevelDebug { // the client's own log is for debugging; what matters comes through ours
+		cfg.Client = append(cfg.Client, kgo.WithLogger(kslog.New(log.WithGroup("kafka"))))
 	}
 	if file := s.text("token-secret-file"); file != "" {
 		secret, err := os.ReadFile(file)

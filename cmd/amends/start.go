@@ -16,7 +16,6 @@ import (
 )
 
 func newStartCommand(t *terminal) *cobra.Command {
-	var conn connection
 	cmd := &cobra.Command{
 		Use:   "start TYPE",
 		Short: "Start an instance",
@@ -28,10 +27,11 @@ code says how: 0 completed, 8 compensated, 9 closed or in need of a person, 6 ou
   amends start card-payment --id order-2 -f order-2.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var conn connection
 			if err := conn.read(cmd); err != nil {
 				return err
 			}
-			return start(cmd, t, conn, args[0])
+			return start(cmd, t, &conn, args[0])
 		},
 	}
 	f := cmd.Flags()
@@ -40,24 +40,21 @@ code says how: 0 completed, 8 compensated, 9 closed or in need of a person, 6 ou
 	f.StringP("file", "f", "", "JSON file with the input; - is standard input; -d adds to it")
 	f.Uint32("version", 0, "version of the definition (default: the active one)")
 	f.String("start-id", "", "id of this start, so that a repetition is recognised")
-	f.Bool("watch", false, "show the steps until the instance has ended")
-	f.Bool("wait", false, "wait until the instance has ended")
-	f.Duration("timeout", 0, "of --watch and --wait (default: none)")
-	conn.kafkaFlags(cmd)
-	conn.serverFlag(cmd)
+	f.Bool("dry-run", false, "show the record that would be written and stop")
+	watchFlags(cmd, true)
+	kafkaFlags(cmd)
+	serverFlags(cmd)
 	return cmd
 }
 
-func start(cmd *cobra.Command, t *terminal, conn connection, typ string) error {
+func start(cmd *cobra.Command, t *terminal, conn *connection, typ string) error {
 	f := cmd.Flags()
 	id, _ := f.GetString("id")
 	data, _ := f.GetStringArray("data")
 	file, _ := f.GetString("file")
 	version, _ := f.GetUint32("version")
 	startID, _ := f.GetString("start-id")
-	watching, _ := f.GetBool("watch")
-	waiting, _ := f.GetBool("wait")
-	timeout, _ := f.GetDuration("timeout")
+	dry, _ := f.GetBool("dry-run")
 	if typ == "" || strings.Contains(typ, "/") {
 		return usage("%q is not a saga type; give the id with --id", typ)
 	}
@@ -65,12 +62,16 @@ func start(cmd *cobra.Command, t *terminal, conn connection, typ string) error {
 	if err != nil {
 		return err
 	}
-	follow := watching || waiting
+	follow := follows(cmd)
 	if follow && id == "" {
 		return usage("--watch and --wait need --id")
 	}
 	workflowID := typ + "/" + id
-	w := watcher{t: t, api: newAPIClient(conn.Server), id: workflowID, quiet: !watching, timeout: timeout}
+	w := newWatcher(cmd, t, conn, workflowID)
+	begin := client.Start{Type: typ, ID: id, Version: version, StartID: startID, Input: input}
+	if dry {
+		return encode(t.out, "json", begin)
+	}
 	if follow {
 		// An instance that has ended would be shown as if this start had run it.
 		v, err := w.api.instance(cmd.Context(), workflowID)
@@ -83,7 +84,7 @@ func start(cmd *cobra.Command, t *terminal, conn connection, typ string) error {
 		}
 	}
 	if err := sendIntake(cmd.Context(), conn, func(ctx context.Context, c *client.Client) error {
-		return c.Start(ctx, client.Start{Type: typ, ID: id, Version: version, StartID: startID, Input: input})
+		return c.Start(ctx, begin)
 	}); err != nil {
 		return err
 	}

@@ -3,10 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -26,40 +25,31 @@ type task struct {
 	Until      sagas.Time `json:"until,omitempty"`
 }
 
-func newTaskCommand(t *terminal) *cobra.Command {
-	cmd := &cobra.Command{Use: "task", Short: "Approvals that wait for people"}
-	ls := newTasksCommand(t)
-	ls.Use = "ls TYPE/ID"
-	approve, refuse := newDecideCommand(t, "approve"), newDecideCommand(t, "refuse")
-	cmd.AddCommand(ls, approve, refuse)
+func newTasksCommand(t *terminal) *cobra.Command {
+	cmd := onInstance(&cobra.Command{
+		Use:     "list TYPE/ID",
+		Short:   "List the open approvals of an instance",
+		Example: "  amends task list fx-transfer/t-9",
+		Args:    cobra.ExactArgs(1),
+	}, func(cmd *cobra.Command, conn *connection, id string, _ []string) error {
+		v, err := conn.api().instance(cmd.Context(), id)
+		if err != nil {
+			return err
+		}
+		return printList(cmd, t, openTasks(v), func(k task) string { return k.WorkflowID + " " + k.Path }, taskColumns)
+	})
+	outputFlag(cmd)
+	serverFlags(cmd)
 	return cmd
 }
 
-func newTasksCommand(t *terminal) *cobra.Command {
-	var conn connection
-	cmd := &cobra.Command{
-		Use:     "tasks TYPE/ID",
-		Short:   "List the open approvals of an instance",
-		Example: "  amends tasks fx-transfer/t-9",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkWorkflowID(args[0]); err != nil {
-				return err
-			}
-			if err := conn.read(cmd); err != nil {
-				return err
-			}
-			v, err := newAPIClient(conn.Server).instance(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			tasks := openTasks(v)
-			return printAs(cmd, t, tasks, func(w io.Writer) { printTasks(w, tasks) })
-		},
-	}
-	outputFlag(cmd, "table, json or yaml")
-	conn.serverFlag(cmd)
-	return cmd
+var taskColumns = []column[task]{
+	{head: "WORKFLOW ID", wide: true, text: func(k task) string { return k.WorkflowID }},
+	{head: "PATH", text: func(k task) string { return k.Path }},
+	{head: "ROLES", text: func(k task) string { return strings.Join(k.Roles, ",") }},
+	{head: "APPROVED", text: func(k task) string { return orNone(strings.Join(k.Approved, ",")) }},
+	{head: "NEEDED", text: func(k task) string { return strconv.Itoa(int(max(k.Quorum, 1))) }},
+	{head: "UNTIL", text: func(k task) string { return orNone(timeText(k.Until)) }},
 }
 
 // openTasks are the approvals of an instance that are open.
@@ -78,19 +68,9 @@ func openTasks(v sagas.View) []task {
 	return tasks
 }
 
-func printTasks(w io.Writer, tasks []task) {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "PATH\tROLES\tAPPROVED\tNEEDED\tUNTIL")
-	for _, k := range tasks {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\n", k.Path, strings.Join(k.Roles, ","), orNone(strings.Join(k.Approved, ",")), max(k.Quorum, 1), orNone(timeText(k.Until)))
-	}
-	_ = tw.Flush() // standard output is gone: nobody to tell
-}
-
 // newDecideCommand approves or refuses. The operator is the person who decides.
 func newDecideCommand(t *terminal, decision string) *cobra.Command {
-	var conn connection
-	cmd := &cobra.Command{
+	cmd := onInstance(&cobra.Command{
 		Use:   decision + " TYPE/ID [PATH]",
 		Short: map[string]string{"approve": "Approve an open task of an instance", "refuse": "Refuse an open task of an instance"}[decision],
 		Long: `Decide an open approval of an instance, as yourself or as --operator. It is written to the control topic,
@@ -98,33 +78,22 @@ which only operators may write to. A person decides once, and who may not decide
 PATH may be left out when one approval is open.`,
 		Example: "  amends " + decision + ` fx-transfer/t-9 signoff --comment "seen the papers"`,
 		Args:    cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkWorkflowID(args[0]); err != nil {
-				return err
-			}
-			if err := conn.read(cmd); err != nil {
-				return err
-			}
-			path := ""
-			if len(args) == 2 {
-				path = args[1]
-			}
-			return decide(cmd, t, conn, decision, args[0], path)
-		},
-	}
+	}, func(cmd *cobra.Command, conn *connection, id string, rest []string) error {
+		return decide(cmd, t, conn, decision, id, strings.Join(rest, ""))
+	})
 	f := cmd.Flags()
 	f.String("comment", "", "kept with the decision")
 	f.String("operator", "", "who decides (default: the name of the user)")
 	f.Uint64("expect-rev", 0, "decide only at this revision")
 	f.Bool("dry-run", false, "show what would happen and stop")
-	conn.kafkaFlags(cmd)
-	conn.serverFlag(cmd)
+	kafkaFlags(cmd)
+	serverFlags(cmd)
 	return cmd
 }
 
-func decide(cmd *cobra.Command, t *terminal, conn connection, decision, workflowID, path string) error {
+func decide(cmd *cobra.Command, t *terminal, conn *connection, decision, workflowID, path string) error {
 	comment, _ := cmd.Flags().GetString("comment")
-	v, err := newAPIClient(conn.Server).instance(cmd.Context(), workflowID)
+	v, err := conn.api().instance(cmd.Context(), workflowID)
 	if err != nil {
 		return err
 	}
@@ -164,8 +133,8 @@ func decide(cmd *cobra.Command, t *terminal, conn connection, decision, workflow
 }
 
 // counted says whether the decision is among those that count.
-func counted(cmd *cobra.Command, conn connection, workflowID, path, who string) error {
-	v, err := newAPIClient(conn.Server).instance(cmd.Context(), workflowID)
+func counted(cmd *cobra.Command, conn *connection, workflowID, path, who string) error {
+	v, err := conn.api().instance(cmd.Context(), workflowID)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/sagas"
 )
@@ -20,6 +22,48 @@ type watcher struct {
 
 	printed map[string]bool // lines on a plain output
 	drawn   int             // lines on a terminal
+}
+
+// watchFlags are those of commands that can follow an instance to its end.
+func watchFlags(cmd *cobra.Command, wait bool) {
+	f := cmd.Flags()
+	f.Bool("watch", false, "show the steps until the instance has ended; the exit code says how")
+	if wait {
+		f.Bool("wait", false, "wait until the instance has ended; the exit code says how")
+	}
+	f.Duration("timeout", 0, "of the waiting (default: none)")
+}
+
+// follows says whether the command was asked to wait for the end.
+func follows(cmd *cobra.Command) bool {
+	watching, _ := cmd.Flags().GetBool("watch")
+	waiting := false
+	if cmd.Flags().Lookup("wait") != nil {
+		waiting, _ = cmd.Flags().GetBool("wait")
+	}
+	return watching || waiting
+}
+
+func newWatcher(cmd *cobra.Command, t *terminal, conn *connection, id string) *watcher {
+	watching, timeout := true, time.Duration(0)
+	if cmd.Flags().Lookup("watch") != nil {
+		watching, _ = cmd.Flags().GetBool("watch")
+	}
+	timeout, _ = cmd.Flags().GetDuration("timeout")
+	return &watcher{t: t, api: conn.api(), id: id, quiet: !watching, timeout: timeout}
+}
+
+func newWatchCommand(t *terminal) *cobra.Command {
+	cmd := onInstance(&cobra.Command{
+		Use:   "watch TYPE/ID",
+		Short: "Show the steps of an instance until it has ended; the exit code says how",
+		Args:  cobra.ExactArgs(1),
+	}, func(cmd *cobra.Command, conn *connection, id string, _ []string) error {
+		return newWatcher(cmd, t, conn, id).run(cmd.Context())
+	})
+	cmd.Flags().Duration("timeout", 0, "of the waiting (default: none)")
+	serverFlags(cmd)
+	return cmd
 }
 
 // pollEvery is how often a watch asks.

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// verb is one entry of the table of commands. All that the program can do stands there once.
+type verb struct {
+	// name under its noun. A verb without a noun stands at the top only, under the name it has.
+	name string
+	// short are its names without the noun. The first is in the help of the program unless quiet.
+	short []string
+	quiet bool
+	make  func(*terminal) *cobra.Command
+}
+
+// noun groups verbs.
+type noun struct {
+	name    string
+	aliases []string
+	group   string
+	says    string
+	// itself makes the noun a command of its own too.
+	itself func(*terminal) *cobra.Command
+	verbs  []verb
+}
+
+// Groups of the program's help, in order.
+const (
+	groupUse     = "use"
+	groupOperate = "operate"
+	groupDefine  = "define"
+	groupServe   = "serve"
+	groupTool    = "tool"
+)
+
+var groups = []*cobra.Group{
+	{ID: groupUse, Title: "Start and watch sagas:"},
+	{ID: groupOperate, Title: "Operate:"},
+	{ID: groupDefine, Title: "Define and test:"},
+	{ID: groupServe, Title: "Run:"},
+	{ID: groupTool, Title: "Settings and help:"},
+}
+
+// nouns is the table of commands.
+func nouns() []noun {
+	decide := func(how string) func(*terminal) *cobra.Command {
+		return func(t *terminal) *cobra.Command { return newDecideCommand(t, how) }
+	}
+	instance := []verb{
+		{name: "list", short: []string{"ls", "list"}, make: newListCommand},
+		{name: "get", short: []string{"show", "get"}, make: newGetCommand},
+		{name: "watch", short: []string{"watch"}, make: newWatchCommand},
+		{name: "start", short: []string{"start"}, make: newStartCommand},
+		{name: "signal", short: []string{"signal"}, quiet: true, make: newSignalCommand},
+		{name: "cancel", short: []string{"cancel"}, make: newCancelCommand},
+	}
+	for i := range operations {
+		op := &operations[i]
+		instance = append(instance, verb{name: op.verb, short: []string{op.verb}, quiet: true,
+			make: func(t *terminal) *cobra.Command { return newOperationCommand(t, op) }})
+	}
+	return []noun{
+		{name: "instance", aliases: []string{"inst"}, group: groupUse, says: "Everything that can be done with instances: start, look, act, repair", verbs: instance},
+		{name: "task", group: groupOperate, says: "Approvals that wait for people", verbs: []verb{
+			{name: "list", short: []string{"tasks"}, quiet: true, make: newTasksCommand},
+			{name: "approve", short: []string{"approve"}, quiet: true, make: decide("approve")},
+			{name: "refuse", short: []string{"refuse"}, quiet: true, make: decide("refuse")},
+		}},
+		{name: "def", aliases: []string{"definition"}, group: groupDefine, says: "Definitions: write, check, prove, publish, compare", verbs: []verb{
+			{name: "list", make: newDefListCommand},
+			{name: "apply", short: []string{"apply"}, make: newApplyCommand},
+			{name: "activate", short: []string{"activate"}, quiet: true, make: newActivateCommand},
+			{name: "diff", short: []string{"diff"}, quiet: true, make: newDiffCommand},
+			{name: "check", short: []string{"check"}, make: newCheckCommand},
+			{name: "test", short: []string{"test"}, make: newTestCommand},
+			{name: "prove", short: []string{"prove"}, make: newProveCommand},
+			{name: "fmt", short: []string{"fmt"}, quiet: true, make: newFmtCommand},
+			{name: "diagram", short: []string{"diagram"}, make: newDiagramCommand},
+			{name: "schema", short: []string{"schema"}, quiet: true, make: newSchemaCommand},
+		}},
+		{name: "example", group: groupDefine, says: "Play the example sagas with simulated participants", verbs: []verb{
+			{name: "list", make: newExampleListCommand},
+			{name: "run", make: newExampleRunCommand},
+		}},
+		{name: "level", group: groupOperate, itself: newLevelCommand, verbs: []verb{{name: "finalize", make: newFinalizeCommand}}},
+		{name: "run", group: groupServe, itself: newRunCommand},
+		{name: "dev", group: groupServe, itself: newDevCommand},
+		{name: "demo", group: groupServe, itself: newDemoCommand},
+		{name: "derive", group: groupServe, itself: newDeriveCommand},
+		{name: "bench", group: groupServe, itself: newBenchCommand},
+		{name: "bench-ceiling", itself: newCeilingCommand},
+		{name: "config", group: groupTool, says: "Settings: what they are, where each comes from", verbs: []verb{
+			{name: "show", make: newConfigShowCommand},
+			{name: "reference", make: newConfigReferenceCommand},
+			{name: "profiles", make: newConfigProfilesCommand},
+			{name: "use", make: newConfigUseCommand},
+		}},
+		{name: "version", group: groupTool, itself: newVersionCommand},
+	}
+}
+
+// addVerbs puts the table under the root.
+func addVerbs(root *cobra.Command, t *terminal) {
+	root.AddGroup(groups...)
+	root.SetHelpCommandGroupID(groupTool)
+	root.SetCompletionCommandGroupID(groupTool)
+	for _, n := range nouns() {
+		cmd := &cobra.Command{Use: n.name, Short: n.says, Args: cobra.NoArgs}
+		if n.itself != nil {
+			cmd = n.itself(t)
+		}
+		cmd.Aliases, cmd.GroupID = n.aliases, n.group
+		for _, v := range n.verbs {
+			c := named(v.make(t), v.name)
+			c.Aliases = map[string][]string{"list": {"ls"}, "get": {"show"}}[v.name]
+			cmd.AddCommand(c)
+			for i, short := range v.short {
+				c := named(v.make(t), short)
+				c.GroupID = n.group
+				c.Hidden = v.quiet || i > 0
+				if c.Long == "" {
+					c.Long = c.Short + "."
+				}
+				c.Long += "\n\nThe same as amends " + n.name + " " + v.name + "."
+				root.AddCommand(c)
+			}
+		}
+		root.AddCommand(cmd)
+	}
+}
+
+// named gives a command the name under which it stands in one place.
+func named(c *cobra.Command, name string) *cobra.Command {
+	_, rest, _ := strings.Cut(c.Use, " ")
+	c.Use = strings.TrimSpace(name + " " + rest)
+	return c
+}
