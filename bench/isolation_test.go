@@ -30,6 +30,7 @@ var (
 	isolationPhase = flag.Duration("isolation.phase", 3*time.Second, "BenchmarkIsolation: length of a phase")
 	isolationBlock = flag.Duration("isolation.block", 3*time.Second, "BenchmarkIsolation: how long the destination is blocked")
 	isolationFlap  = flag.Duration("isolation.flap", 10*time.Second, "BenchmarkIsolation: period of the member that comes and goes")
+	isolationOnly  = flag.String("isolation.only", "", "BenchmarkIsolation: the phases to run, by name, with commas between; all of them by default")
 	isolationCheck = flag.Bool("isolation.check", false, "BenchmarkIsolation: fail when a limit is not kept; for a quiet machine")
 )
 
@@ -140,7 +141,11 @@ func isolation(b *testing.B) {
 	defer l.close()
 	l.warm()
 
+	only := strings.FieldsFunc(*isolationOnly, func(r rune) bool { return r == ',' })
 	run := func(name string, d time.Duration, least, slowest float64, trouble func() (over func())) {
+		if len(only) > 0 && !slices.Contains(only, name) {
+			return
+		}
 		before := l.measure(*isolationPhase)
 		aborts := aborted.Load()
 		over := trouble()
@@ -150,7 +155,7 @@ func isolation(b *testing.B) {
 		after := l.measure(*isolationPhase)
 		rate := during.rate / ((before.rate + after.rate) / 2)
 		p99 := during.p99 / ((before.p99 + after.p99) / 2)
-		b.Logf("%-9s %6.0f sagas/s, p99 %5.0f ms (before %.0f, %.0f ms; after %.0f, %.0f ms): throughput %.2f, p99 %.2f, %d dropped transactions",
+		fmt.Printf("%-9s %6.0f sagas/s, p99 %5.0f ms (before %.0f, %.0f ms; after %.0f, %.0f ms): throughput %.2f, p99 %.2f, %d dropped transactions\n",
 			name, during.rate, during.p99, before.rate, before.p99, after.rate, after.p99, rate, p99, aborts)
 		b.ReportMetric(rate, strings.ReplaceAll(name, " ", "-")+"-throughput")
 		b.ReportMetric(p99, strings.ReplaceAll(name, " ", "-")+"-p99")
@@ -174,7 +179,7 @@ func isolation(b *testing.B) {
 					b.Fatalf("what waited does not go on: %+v", o.Destinations())
 				}
 			}
-			b.Logf("          %d sagas were open when the topic came back; all had gone on %v later", held, time.Since(began).Round(10*time.Millisecond))
+			fmt.Printf("          %d sagas were open when the topic came back; all had gone on %v later\n", held, time.Since(began).Round(10*time.Millisecond))
 		}
 	})
 	run("poison", *isolationPhase, 0.8, 0, func() func() { l.poison.Store(true); return func() { l.poison.Store(false) } })
@@ -195,7 +200,9 @@ func isolation(b *testing.B) {
 		}()
 		return func() { close(quit); <-done }
 	})
+	began := time.Now()
 	l.drain()
+	fmt.Printf("all %d transfers and all sagas beside them have ended, the last %v after the load\n", l.next, time.Since(began).Round(10*time.Millisecond))
 }
 
 // wait waits for d and reports whether quit came first.

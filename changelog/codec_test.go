@@ -78,6 +78,8 @@ func FuzzDecodeProgress(f *testing.F) {
 		Time:   1_790_000_000_000, Epoch: -1, Owner: "pod-3:8080", Commit: math.MaxUint64,
 	}
 	f.Add(full.Append(nil))
+	full.Ahead = []changelog.InputSpan{{Input: 0, From: 9, To: 10}, {Input: 0, From: 12, To: math.MaxInt64}, {Input: 2, From: 1, To: 3}}
+	f.Add(full.Append(nil))
 	f.Add((&changelog.Progress{}).Append(nil))
 	f.Add([]byte{1, 0, 0, 0, 0, 1, 1, 'a', 255, 255, 255, 255, 15})
 	f.Add([]byte{1, 0x80, 0, 0, 0, 0, 0})
@@ -109,6 +111,17 @@ func TestProgressRoundTrip(t *testing.T) {
 				Partition: rapid.Int32Min(0).Draw(t, "partition"),
 				Next:      rapid.Int64Min(0).Draw(t, "next"),
 			})
+		}
+		for i, in := range p.Inputs {
+			at := in.Next
+			for range rapid.IntRange(0, 3).Draw(t, "spans") {
+				if at > math.MaxInt64-20 {
+					break
+				}
+				from := at + rapid.Int64Range(1, 9).Draw(t, "gap")
+				at = from + rapid.Int64Range(1, 9).Draw(t, "length")
+				p.Ahead = append(p.Ahead, changelog.InputSpan{Input: i, From: from, To: at})
+			}
 		}
 		got, err := changelog.DecodeProgress(p.Append(nil))
 		if err != nil {
@@ -142,6 +155,11 @@ func TestDecodeProgressRefuses(t *testing.T) {
 		"partition 2^31":   {1, 0, 0, 0, 0, 1, 1, 'a', 1, 0x80, 0x80, 0x80, 0x80, 8, 0},
 		"owner of 2^40":    {1, 0, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20},
 		"runs of nothing":  {1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
+		"no spans":         {2, 0, 0, 0, 0, 1, 1, 'a', 1, 0, 4, 0},
+		"span of nothing":  {2, 0, 0, 0, 0, 1, 1, 'a', 1, 0, 4, 1, 0, 1, 0},
+		"span at Next":     {2, 0, 0, 0, 0, 1, 1, 'a', 1, 0, 4, 1, 0, 0, 1},
+		"span of no input": {2, 0, 0, 0, 0, 1, 1, 'a', 1, 0, 4, 1, 1, 1, 1},
+		"spans of 2^40":    {2, 0, 0, 0, 0, 1, 1, 'a', 1, 0, 4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 1, 1},
 		"empty":            {},
 		"only the format":  {1},
 		"number too large": {1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0},

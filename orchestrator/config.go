@@ -84,7 +84,8 @@ type Config struct {
 	// none, and each part has its own default.
 	Memory int64
 
-	// Limits bound memory, batches and concurrency of the runtime. Default: those of package topology.
+	// Limits bound memory, batches and concurrency of the runtime. Default: those of package topology, and
+	// KeyRecords 100 from feature level 2 on; -1 for none.
 	Limits topology.Limits
 
 	// Timing holds intervals and timeouts of the runtime. Default: those of package topology.

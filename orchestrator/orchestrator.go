@@ -134,7 +134,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		Zone:           o.cfg.Zone,
 		Standbys:       o.cfg.Standbys,
 		GroupProtocols: groupProtocols(o.definitions.current.Load().Level()),
-		Limits:         o.cfg.Limits,
+		Limits:         o.limits(),
 		Timing:         o.cfg.Timing,
 		Destinations:   o.cfg.Destinations,
 		Clock:          o.cfg.Clock,
@@ -142,6 +142,22 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		Hooks:          topology.Tee(o.metrics.hooks(o.tally), topology.Hooks{Rebalance: o.announcer.rebalanced}, o.cfg.Hooks),
 		Failpoint:      o.cfg.Failpoint,
 	})
+}
+
+// keyRecords is the share of one workflow ID in a cycle while others wait behind it.
+const keyRecords = 100
+
+// limits are those of the configuration. What keeps a hot workflow ID from holding others up writes progress
+// records that processes of the first release cannot read.
+func (o *Orchestrator) limits() topology.Limits {
+	l := o.cfg.Limits
+	switch {
+	case l.KeyRecords < 0:
+		l.KeyRecords = 0
+	case l.KeyRecords == 0 && o.definitions.current.Load().Level() >= levelFull:
+		l.KeyRecords = keyRecords
+	}
+	return l
 }
 
 // flow is the engine as a topology: one processor that has the whole store.

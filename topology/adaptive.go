@@ -109,6 +109,9 @@ func (b *batching) records() int {
 	return b.limits.CycleRecords
 }
 
+// whole says that no bisection is under way.
+func (b *batching) whole() bool { return b.limit == 0 && b.doomed.err == nil && !b.wakeOnly }
+
 // releases is the most keys that a cycle with that many records releases: while
 // batches are whole, up to half of a cycle, so that new records go on as well.
 func (b *batching) releases(records int) int {
@@ -198,7 +201,7 @@ func (b *batching) refused(c *Cycle, err *recordError) error {
 		b.wakeOnly = true
 		b.doomed = doom{err: err.cause(), wake: true}
 	case c.taken == 1:
-		rec := c.task.scratch[0]
+		rec := c.lastTaken
 		b.limit = 1
 		b.doomed = doom{err: err.cause(), topic: rec.Topic, partition: rec.Partition, offset: rec.Offset}
 	case c.pumped == 1:

@@ -29,7 +29,7 @@ func TestBisectionCondemnsTheRightInput(t *testing.T) {
 		var poisoned []int64
 		for o := at; o < at+n; o++ {
 			r := &kgo.Record{Topic: "in", Offset: o}
-			c.task.scratch = append(c.task.scratch, r)
+			c.lastTaken = r
 			if err := b.condemned(r); err != nil {
 				if !errors.Is(err, ErrTooLarge) {
 					t.Fatal(err)
@@ -67,7 +67,7 @@ func TestBisectionCondemnsTheRightInput(t *testing.T) {
 func TestBisectionEndsInHalt(t *testing.T) {
 	b := batching{limits: &Limits{CycleRecords: 64, CycleTimers: 16}}
 	r := &kgo.Record{Topic: "in", Offset: 3}
-	c := &Cycle{task: &task{scratch: []*kgo.Record{r}}, taken: 1}
+	c := &Cycle{task: &task{}, lastTaken: r, taken: 1}
 	if err := b.refused(c, &recordError{topic: "out", err: kerr.MessageTooLarge}); err != nil {
 		t.Fatal(err)
 	}

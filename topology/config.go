@@ -130,6 +130,11 @@ type Config struct {
 type Limits struct {
 	// CycleRecords is the most records one cycle takes. Default 2000.
 	CycleRecords int
+	// KeyRecords is the most records of one key that a cycle takes while others
+	// wait behind them. With it, order holds per key and no longer over all keys
+	// of a partition. Progress records that older releases cannot read are
+	// written while a key is hot. Default 0: the order of the partition.
+	KeyRecords int
 	// CycleTimers is the most due timers one cycle fires; a cycle that has
 	// records fires half as many. Default 500.
 	CycleTimers int
@@ -385,6 +390,7 @@ func (c *Config) validate() error {
 	number("Standbys", int64(c.Standbys), -1, 8)
 	l := &c.Limits
 	number("Limits.CycleRecords", int64(l.CycleRecords), 1, 1<<20)
+	number("Limits.KeyRecords", int64(l.KeyRecords), 0, 1<<20)
 	number("Limits.CycleTimers", int64(l.CycleTimers), 1, 1<<20)
 	number("Limits.CycleBytes", int64(l.CycleBytes), 1, 1<<30)
 	number("Limits.QueueRecords", int64(l.QueueRecords), 1, 1<<24)

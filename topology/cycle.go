@@ -41,6 +41,8 @@ type Cycle struct {
 	fired     int // timers, poisoned ones included
 	pumped    int // keys that waited for a topic
 	lastTimer []byte
+	lastTaken *kgo.Record
+	picking   picking
 
 	lastPumped []byte
 	lanes      *lanes
@@ -139,7 +141,7 @@ func (c *Cycle) reset(now int64, started time.Time) {
 	clear(c.outs)
 	c.outs, c.outBytes, c.inBytes = c.outs[:0], 0, 0
 	c.stats = CycleStats{Task: c.task.id}
-	c.woke, c.taken, c.fired, c.lastTimer = false, 0, 0, nil
+	c.woke, c.taken, c.fired, c.lastTimer, c.lastTaken = false, 0, 0, nil, nil
 	c.pumped, c.lastPumped, c.refused, c.suspect = 0, nil, nil, false
 	c.lanes.reset()
 	c.firing, c.kept, c.crashed = nil, false, nil
@@ -189,8 +191,7 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 	c.reset(t.clock(), t.cfg.Clock())
 
 	// poll
-	records := t.queue.take(t.batching.records(), t.cfg.Limits.CycleBytes, t.scratch[:0])
-	t.scratch = records
+	records := c.draw()
 	if len(records) > 0 {
 		if err := t.failpoint(FailPoll); err != nil {
 			return false, err
@@ -212,27 +213,16 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 	}
 
 	// route, decode, load, advance, stage: one record at a time
-	for _, rec := range records {
-		if c.taken > 0 && c.full() {
-			break
-		}
-		err := c.record(rec)
-		if errors.Is(err, errAlone) {
-			break
-		}
-		if err != nil {
-			return false, err
-		}
-		c.taken++
+	if err := c.pick(records); err != nil {
+		return false, err
 	}
-	t.queue.putBack(records[c.taken:])
 
 	// the same for the timers that are due
 	if err := c.timers(t.batching.timers(c.taken + c.pumped)); err != nil {
 		return false, err
 	}
 	if c.taken == 0 && c.batch.Len() == 0 && len(c.outs) == 0 {
-		return t.batching.idle(), nil
+		return t.batching.idle() || c.picking.dropped > 0, nil
 	}
 	c.stats.Records, c.stats.Timers, c.stats.Bytes = c.taken, c.fired, c.size()
 	c.stats.Process = t.cfg.Clock().Sub(c.started)
@@ -265,7 +255,6 @@ var errAlone = errors.New("goes alone, in the next cycle")
 // record takes one input record into the cycle.
 func (c *Cycle) record(rec *kgo.Record) error {
 	t := c.task
-	c.positions.advance(rec.Topic, rec.Partition, rec.Offset+1)
 	c.inBytes += recordSize(rec)
 	c.stats.Delay = max(c.stats.Delay, time.Duration(c.now-rec.Timestamp.UnixMilli())*time.Millisecond)
 
@@ -292,7 +281,6 @@ func (c *Cycle) record(rec *kgo.Record) error {
 		err = c.call(func() error { return t.processor.Process(c, rec, msg) })
 		if err == nil && c.suspect && c.crashed == nil && c.taken+c.pumped > 0 {
 			c.rollback(before)
-			c.positions.set(rec.Topic, rec.Partition, rec.Offset)
 			t.hooks.postponed(t.id)
 			return errAlone
 		}
@@ -497,7 +485,7 @@ func storeFault(err error) error {
 // transaction holds one, so that one without inputs is fenced like any other.
 func (t *task) progress(c *Cycle) []byte {
 	t.encoded = (&changelog.Progress{
-		Inputs: c.positions.list(), Time: c.now, Epoch: t.epoch, Owner: t.cfg.Advertise, Commit: t.commits + 1,
+		Inputs: c.positions.list(), Ahead: c.positions.ahead, Time: c.now, Epoch: t.epoch, Owner: t.cfg.Advertise, Commit: t.commits + 1,
 	}).Append(t.encoded[:0])
 	return bytes.Clone(t.encoded)
 }

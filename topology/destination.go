@@ -55,6 +55,9 @@ func (s DestinationState) String() string {
 	return "invalid"
 }
 
+// MarshalText gives the name.
+func (s DestinationState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Destinations say when a worker stops writing to a topic of others, and how fast it writes.
 type Destinations struct {
 	// Patience is how long a commit waits for topics of others after all own topics have answered,
@@ -77,22 +80,23 @@ type Destinations struct {
 type Lane struct {
 	// Rate is the most records per second, in the long run; Burst how many may come at once.
 	// Rate 0 means no limit; Burst 0 means one second's worth.
-	Rate  float64
-	Burst int
+	Rate  float64 `json:"rate,omitempty"`
+	Burst int     `json:"burst,omitempty"`
 	// Retries is the budget of repeated records as a share of first ones: 0.5 lets one repetition
 	// through for every two first records. RetriesMin, per second, are allowed in any case, and
 	// ten seconds' worth of them at once. Retries 0 means no budget. RetriesMin 0 means 10.
-	Retries    float64
-	RetriesMin float64
+	Retries    float64 `json:"retries,omitempty"`
+	RetriesMin float64 `json:"retriesMin,omitempty"`
 }
 
 // DestinationInfo describes a destination whose breaker is not closed, or that keys wait for.
 type DestinationInfo struct {
 	Topic   string           `json:"topic"`
-	State   DestinationState `json:"-"`
+	State   DestinationState `json:"state"`
 	Reason  string           `json:"reason,omitempty"` // why it is not closed, or was not
 	Since   int64            `json:"since"`            // of the state, ms since 1970
 	Waiting int64            `json:"waiting"`          // keys of this process's tasks that wait for it
+	Limits  *Lane            `json:"limits,omitempty"` // nil: none
 }
 
 // laneFault is what a commit, or a probe, found wrong with one topic.
@@ -431,7 +435,11 @@ func (d *destinations) list() (all []DestinationInfo) {
 }
 
 func (x *destination) info() DestinationInfo {
-	return DestinationInfo{Topic: x.topic, State: x.state, Reason: x.reason, Since: x.since.UnixMilli(), Waiting: x.waiting}
+	info := DestinationInfo{Topic: x.topic, State: x.state, Reason: x.reason, Since: x.since.UnixMilli(), Waiting: x.waiting}
+	if lane := x.lane; lane.limited() {
+		info.Limits = &lane
+	}
+	return info
 }
 
 // laneError ends a commit that topics of others held up. Their breakers are open when it is returned.

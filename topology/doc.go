@@ -28,7 +28,8 @@
 // A record or a due timer has its effects (state, outputs, position) exactly
 // once, as seen by readers of committed data, whatever crashes when. Effects of
 // one record are visible together. Records of one input partition are processed
-// in order; those of different partitions in any order.
+// in order (with Limits.KeyRecords those of one key of it); those of different
+// partitions in any order.
 //
 // A record that cannot be handled is set aside by the processor in the same
 // transaction. What goes wrong with the broker heals by itself. What cannot heal
@@ -40,35 +41,51 @@
 //
 //  1. The store holds no write whose transaction is not committed: apply comes
 //     after EndTxn is acknowledged. (TestCrashEverywhere, TestCommitOrder)
+//
 //  2. An error anywhere in a commit ends in the crash path: nothing is assumed
 //     about its outcome. (TestCommitStopsAtFirstError, TestUnknownOutcome,
 //     TestConnectionLostAtEnd)
+//
 //  3. Both ids are taken before anything is read, so a former owner cannot
 //     commit any more; a transaction of timers alone is no exception, because
 //     each holds the progress record. (TestTakeoverFences)
+//
 //  4. Store and changelog have the same content, derived entries included.
 //     (every test that ends in rig.rebuilt)
+//
 //  5. Nothing depends on the group for safety; a fenced task comes back only
 //     when a heartbeat has confirmed the membership. (TestTakeoverFences,
 //     TestFencedByStranger)
+//
 //  6. What a poll returned belongs to the present assignment: all changes to it
 //     are made between polls. (TestTaskCrash, TestRebalance)
+//
 //  7. Positions are never guessed: no reset, no jump over records that are gone.
 //     (TestTruncatedInput, TestInputLostWhileAway, TestChangelogMadeAnew)
+//
 //  8. What waits in memory is bounded per task; a slow task does not hold up the
 //     others. (TestBoundedQueue, TestQueueMarks)
+//
 //  9. A record on a foreign partition is sent on once and never processed in
 //     place. (TestMisrouted)
+//
 //  10. One bad record costs itself and nothing else: no partition stops for it,
 //     no output of it is seen. (TestPoison, TestPoisonedTimer, TestPoisonFails,
 //     TestBisectionCondemnsTheRightInput)
+//
 //  11. Time on a task never falls. (TestTimeNeverFalls)
+//
 //  12. A task moves only along the picture at TaskState. (set panics otherwise,
 //     in every test)
+//
 //  13. A topic of others that takes no writes holds back what is for it and
 //     nothing else, when the processor is a Releaser; a key that waits is
 //     released once for each wait, whatever crashes when.
 //     (TestDestinationRefuses, TestCrashWithWaiting)
+//
+//  14. With Limits.KeyRecords a burst for one key holds up no other key; each
+//     record is taken once, and those of a key in order, whatever crashes when.
+//     (TestHotKeyIsFair, TestHotKeyCrash, TestSettle, TestHotKeyQueueIsBounded)
 //
 // # Streams
 //
@@ -78,13 +95,13 @@
 // Processor of one's own the whole topology, without a layer in between. A Topology prints itself;
 // package topologytest drives one without a broker.
 //
-//  14. What a node remembers is in stores, so a record that is rolled back or comes again after a crash
+//  15. What a node remembers is in stores, so a record that is rolled back or comes again after a crash
 //     changes nothing twice. (TestStreamCrash, TestBuiltTopology, TestSetAside)
 //
-//  15. Punctuation that was missed is made up for once; stream time never falls. (TestPunctuation,
+//  16. Punctuation that was missed is made up for once; stream time never falls. (TestPunctuation,
 //     TestPunctuationWhileAway)
 //
-//  16. In an input of Config.Origins a source position is taken once. (derive: TestIntakeAgain)
+//  17. In an input of Config.Origins a source position is taken once. (derive: TestIntakeAgain)
 //
 // # Sharing
 //
@@ -93,12 +110,12 @@
 // warm before it moves. assignor.go is that as the group's protocol, and
 // assignor_wire.go the bytes.
 //
-//  17. A member lets go of a task before another is given it, also while older
+//  18. A member lets go of a task before another is given it, also while older
 //     processes that know only the plain protocol are in the group. (TestScale,
 //     TestRollingUpgrade)
-//  18. A task moves from a living member only to a warm copy, and nothing moves
+//  19. A task moves from a living member only to a warm copy, and nothing moves
 //     that need not. (TestScale, TestStatic; balance: TestHistories)
-//  19. What another member said is bounded before it is believed, and what cannot
+//  20. What another member said is bounded before it is believed, and what cannot
 //     be read counts as not said. (TestStranger, TestWireLimits, FuzzTold)
 //
 // # Handing over
@@ -109,23 +126,23 @@
 // and fences the former owner then, who works on until that moment; drain.go is
 // that for a process that stops, watchdog.go for a task that is stuck.
 //
-//  20. A store is open in one place at a time: the next holder of a replica waits
+//  21. A store is open in one place at a time: the next holder of a replica waits
 //     until the former has gone. (TestStandbyPromotion, every test by the lock of
 //     the directory)
-//  21. A standby holds only what is committed, and shows whole commits.
+//  22. A standby holds only what is committed, and shows whole commits.
 //     (TestStandbySeesNoOpenTransaction, TestStandbyHoldsWhatIsCommitted)
-//  22. The promotion of a warm standby restores nothing. (TestStandbyPromotion)
-//  23. A task that moves works until it is fenced, and takes nothing over any
+//  23. The promotion of a warm standby restores nothing. (TestStandbyPromotion)
+//  24. A task that moves works until it is fenced, and takes nothing over any
 //     more. (TestMovingTaskWorksOn)
-//  24. The end of a process waits for nobody who is not there, and for nobody
+//  25. The end of a process waits for nobody who is not there, and for nobody
 //     longer than Timing.Drain. (TestDrainEnds)
-//  25. A stuck task is given away alone, and what it tries later is refused.
+//  26. A stuck task is given away alone, and what it tries later is refused.
 //     (TestStuckTask, TestStuckAlone)
 //
 // # Files
 //
 // destination.go, lane.go and probe.go keep topics of others from stopping a
-// task. The walk of the data is cycle.go; commit.go ends it; takeover.go is how a task
+// task; fair.go keeps one key from holding the others up. The walk of the data is cycle.go; commit.go ends it; takeover.go is how a task
 // begins and how it goes on after any error; task.go is its life. member.go,
 // consumer.go and producer.go are the three kinds of Kafka clients. worker.go
 // holds them together. stream.go, process.go and builder.go are what authors of topologies use, run.go

@@ -104,6 +104,7 @@ func (d *Driver) start(t *drivenTask) error {
 		next, _ := known.next(topic, partition)
 		t.positions.set(topic, partition, next)
 	})
+	t.positions.keep(last.Inputs, last.Ahead)
 	env := commitEnv{
 		begin: func() error {
 			d.open, d.changes = d.open[:0], 0

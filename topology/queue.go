@@ -65,7 +65,25 @@ func (q *queue) wake() {
 // take appends at most limit records of about maxBytes to dst, at least one if
 // there is one and limit allows it.
 func (q *queue) take(limit, maxBytes int, dst []*kgo.Record) []*kgo.Record {
+	dst = q.look(limit, maxBytes, dst)
+	q.settle()
+	return dst
+}
+
+// settle has a queue that is under its low mark filled again.
+func (q *queue) settle() {
 	q.mu.Lock()
+	resume := q.underLowLocked()
+	q.mu.Unlock()
+	if resume {
+		q.resume()
+	}
+}
+
+// look is take for records of which some will be put back: settle follows then.
+func (q *queue) look(limit, maxBytes int, dst []*kgo.Record) []*kgo.Record {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	n, bytes := 0, 0
 	for len(q.mu.segments) > 0 && n < limit && (n == 0 || bytes < maxBytes) {
 		segment := q.mu.segments[0]
@@ -85,11 +103,6 @@ func (q *queue) take(limit, maxBytes int, dst []*kgo.Record) []*kgo.Record {
 	}
 	q.mu.records -= n
 	q.mu.bytes -= bytes
-	resume := q.underLowLocked()
-	q.mu.Unlock()
-	if resume {
-		q.resume()
-	}
 	return dst
 }
 

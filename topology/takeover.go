@@ -101,10 +101,13 @@ func (t *task) resume(ctx context.Context) error {
 			fresh[topic] = append(fresh[topic], partition)
 		}
 	})
-	if len(fresh) == 0 {
-		return nil
+	if len(fresh) > 0 {
+		if err := t.startFresh(ctx, fresh); err != nil {
+			return err
+		}
 	}
-	return t.startFresh(ctx, fresh)
+	t.positions.keep(last.Inputs, last.Ahead)
+	return nil
 }
 
 // startFresh begins partitions that were never read at their first offset. When

@@ -96,6 +96,8 @@ type task struct {
 	commits   uint64
 	lastTime  int64
 	scratch   []*kgo.Record
+	rest      []*kgo.Record // scratch of pick
+	hot       bool          // the last cycle has passed records over
 	mutations []*kgo.Record
 	due       []timer
 	encoded   []byte

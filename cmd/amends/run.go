@@ -46,6 +46,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.Bool("create-topics", true, "create missing topics")
 	f.Bool("allow-old-transactions", false, "run on brokers below transaction.version 2: exactly once no longer holds")
 	f.String("memory", "", "memory of this process, such as 512MiB (default: three quarters of the cgroup's limit, or a quarter of the machine's)")
+	f.StringSlice("destination-limits", nil, destinationsUsage)
 	f.String("token-secret-file", "", "file with the secret that signs command tokens; the same for all processes")
 	f.String("api-actions", "auto", "take signals and operator actions over HTTP: on, off, or auto (only when --listen is on loopback)")
 	f.String("log-level", "info", "debug, info, warn or error")
@@ -145,6 +146,10 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if err != nil {
 		return cfg, at, err
 	}
+	limits, err := destinationLimits(s.list("destination-limits"))
+	if err != nil {
+		return cfg, at, err
+	}
 	limitMemory(memory)
 	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	cfg = orchestrator.Config{
@@ -160,6 +165,8 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 		CreateTopics:      s.yes("create-topics"),
 
 		AllowOldTransactions: s.yes("allow-old-transactions"),
+
+		Destinations: limits,
 
 		Memory: memory / 10 * 9, // the rest is for the API, metrics and the program itself
 
