@@ -192,12 +192,15 @@ func (b *Bulk) finish(p Position) error {
 			}
 		}
 		for _, attr := range e.Attrs {
+			if counted(attr) && len(count) <= countsMax { // beyond that they are not kept
+				count[attr]++
+			}
+			if !listed(attr) {
+				continue
+			}
 			buf = appendAttr(buf[:0], attr, key)
 			if err := attrs.add(buf, nil); err != nil {
 				return err
-			}
-			if len(count) <= countsMax { // beyond that they are not kept
-				count[attr]++
 			}
 		}
 		return nil

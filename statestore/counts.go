@@ -17,14 +17,15 @@ import (
 // have another number than its position was written by a release that did not
 // keep them; they are counted once, when it is opened.
 //
-// An Indexer with so many attributes that the value would be larger than
-// countsMax has none kept: then CountAttr walks.
+// An attribute that begins with Uncounted has no count. An Indexer with so many
+// others that the value would be larger than countsMax has none kept: then
+// CountAttr walks.
 type counts struct {
 	mu sync.Mutex
 	n  map[string]int64 // nil: not kept
 }
 
-const countsMax = 4 << 10
+const countsMax = 16 << 10
 
 var keyCounts = []byte{kindMeta, 'n'}
 
@@ -50,7 +51,7 @@ func (c *countChange) add(attr string, delta int64) {
 
 // count notes a change, unless counts are not kept.
 func (b *Batch) count(attr string, delta int64) {
-	if b.s.counts.n != nil {
+	if b.s.counts.n != nil && counted(attr) {
 		b.counts.add(attr, delta)
 	}
 }
@@ -157,18 +158,25 @@ func (s *Store) readCounts(applied uint64) error {
 		}
 	}
 	n := make(map[string]int64)
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{KindAttr}, UpperBound: []byte{KindAttr + 1}})
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{KindData}, UpperBound: []byte{KindData + 1}})
 	if err != nil {
 		return err
 	}
 	defer it.Close()
-	for ok := it.First(); ok; ok = it.Next() {
-		attr, _, found := strings.Cut(string(it.Key()[1:]), "\x00")
-		if !found {
-			return fmt.Errorf("%w: attribute key %.40x", ErrCorrupt, it.Key())
+	// Those that are in no list can only be counted where they come from.
+	for ok := it.First(); ok && len(n) <= countsMax; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
 		}
-		if n[attr]++; len(n) > countsMax {
-			break // fitting says no
+		e, err := s.entry(it.Key()[1:], value)
+		if err != nil {
+			return err
+		}
+		for _, attr := range e.Attrs {
+			if counted(attr) {
+				n[attr]++
+			}
 		}
 	}
 	s.counts.n = fitting(n)

@@ -19,8 +19,22 @@ type Entry struct {
 	// Attrs are the lists the key is to be found in, such as "s/running". One
 	// that is empty, longer than AttrMax or has a 0x00 is left out and counted
 	// in Metrics.AttrsRefused; a repeated one counts once.
+	//
+	// The first byte may say more about an attribute. One that begins with
+	// Uncounted is for values of which there are many: it is in the index, and
+	// CountAttr walks over its keys. One that begins with CountOnly is counted
+	// and in no list.
 	Attrs []string
 }
+
+// First bytes of attributes.
+const (
+	Uncounted byte = 0x01
+	CountOnly byte = 0x02
+)
+
+func listed(attr string) bool  { return attr[0] != CountOnly }
+func counted(attr string) bool { return attr[0] != Uncounted }
 
 // entry calls the Indexer and makes its answer fit for the index.
 func (s *Store) entry(key, value []byte) (e Entry, err error) {
@@ -86,6 +100,9 @@ func (b *Batch) derive(key []byte, old, now Entry) error {
 			continue
 		}
 		b.count(attr, -1)
+		if !listed(attr) {
+			continue
+		}
 		b.scratch = appendAttr(b.scratch[:0], attr, key)
 		if err := b.pb.Delete(b.scratch, nil); err != nil {
 			return err
@@ -96,6 +113,9 @@ func (b *Batch) derive(key []byte, old, now Entry) error {
 			continue
 		}
 		b.count(attr, 1)
+		if !listed(attr) {
+			continue
+		}
 		b.scratch = appendAttr(b.scratch[:0], attr, key)
 		if err := b.pb.Set(b.scratch, nil, nil); err != nil {
 			return err

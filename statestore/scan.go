@@ -2,6 +2,7 @@ package statestore
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -31,16 +32,34 @@ func (s *Store) ScanAttr(attr string, after []byte, fn func(key []byte) bool) er
 }
 
 // CountAttr counts the keys that have an attribute. It knows the number unless
-// there are very many attributes (counts.go); then it walks over the keys.
+// the attribute is Uncounted or there are very many of them (counts.go); then it
+// walks over the keys.
 func (s *Store) CountAttr(attr string) (n int64, err error) {
-	if n, kept := s.counts.get(attr); kept {
+	if !attrValid(attr) {
+		return 0, nil
+	}
+	if n, kept := s.counts.get(attr); kept && counted(attr) {
 		if err := s.enter(); err != nil {
 			return 0, err
 		}
 		s.leave()
 		return n, nil
 	}
-	err = s.ScanAttr(attr, nil, func([]byte) bool { n++; return true })
+	if listed(attr) {
+		err = s.ScanAttr(attr, nil, func([]byte) bool { n++; return true })
+		return n, err
+	}
+	var bad error
+	err = s.Scan(nil, nil, func(key, value []byte) bool {
+		e, err := s.entry(key, value)
+		if bad = err; slices.Contains(e.Attrs, attr) {
+			n++
+		}
+		return bad == nil
+	})
+	if err == nil {
+		err = bad
+	}
 	return n, err
 }
 
