@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,9 @@ func TestCodecRoundTrip(t *testing.T) {
 		if err != nil || sum != want {
 			t.Fatalf("summary %+v, want %+v (%v)", sum, want, err)
 		}
+		if tags, err := ReadTags(enc); err != nil || !slices.Equal(tags, inst.Tags) {
+			t.Fatalf("tags %v, want %v (%v)", tags, inst.Tags, err)
+		}
 		if _, err := DecodeInstance(append(enc, 0)); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("a trailing byte: %v", err)
 		}
@@ -56,6 +60,7 @@ func TestCodecRefuses(t *testing.T) {
 	for _, f := range []func([]byte) error{
 		func(b []byte) error { _, err := DecodeInstance(b); return err },
 		func(b []byte) error { _, err := Summarise(b); return err },
+		func(b []byte) error { _, err := ReadTags(b); return err },
 	} {
 		if err := f(newer); !errors.Is(err, ErrNewerFormat) {
 			t.Errorf("a newer format: %v", err)

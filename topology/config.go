@@ -39,6 +39,10 @@ type Config struct {
 	// pure function. Default: no entry is due, none has attributes.
 	Index statestore.Indexer
 
+	// IndexVersion is raised when Index gives other results for the same entries
+	// than in the release before: local stores are then rebuilt. At most 65535.
+	IndexVersion uint16
+
 	// DataDir is the directory of the stores, one sub-directory per task.
 	// Required. Two processes must not share it.
 	DataDir string

@@ -13,9 +13,11 @@ import (
 // clientPrefix marks the client ids of this product; the rest is the address.
 const clientPrefix = "amends/"
 
-// owners knows which process runs which task: the group has each member's
-// assignment, and the member's client id carries its address. The answer is
-// believed for Timing.OwnerCache and asked again when a task is missing.
+// owners knows which process runs which task when the leader's plan did not say
+// it (member.route): among processes of two releases, or in a very large group.
+// The group has each member's assignment, and the member's client id carries its
+// address. The answer is believed for Timing.OwnerCache and asked again when a
+// task is missing.
 type owners struct {
 	w    *Worker
 	slot chan struct{} // held by the one who asks

@@ -207,6 +207,43 @@ func TestOwner(t *testing.T) {
 		if byAddress["a:7000"] != 2 || byAddress["b:7000"] != 2 {
 			t.Errorf("owners %v", byAddress)
 		}
+		if a.owners.mu.tasks != nil || b.owners.mu.tasks != nil {
+			t.Error("the group was asked though the plan says it")
+		}
+		for task := range int32(4) {
+			described, err := a.owners.find(t.Context(), task)
+			if address, _, _ := a.Owner(t.Context(), task); err != nil || described != address {
+				t.Errorf("task %d: the plan says %s, the group %s (%v)", task, address, described, err)
+			}
+		}
+		r.send(4, 1, "inc")
+		ends, err := c.Admin().ListEndOffsets(t.Context(), r.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for p := range int32(4) {
+			w, other := a, b
+			if _, here := a.View(p); !here {
+				w, other = b, a
+			}
+			end := ends[r.in][p].Offset
+			if end == 0 {
+				continue
+			}
+			if err := w.Await(short, r.in, p, end-1); err != nil {
+				t.Errorf("partition %d: %v", p, err)
+			}
+			if err := other.Await(short, r.in, p, end-1); !errors.Is(err, ErrNotRunning) {
+				t.Errorf("partition %d on the other process: %v", p, err)
+			}
+			gone, cancel := context.WithCancel(short)
+			cancel()
+			if err := w.Await(gone, r.in, p, end+1000); !errors.Is(err, context.Canceled) {
+				t.Errorf("partition %d, what is not there: %v", p, err)
+			}
+		}
 		b.end()
 		a.ready(4)
 		if address, self, err := a.Owner(t.Context(), 3); err != nil || !self || address != "a:7000" {

@@ -78,7 +78,7 @@ func (r *replica) open() (*statestore.Store, error) {
 		Dir: r.dir, FS: r.cfg.FS, Shared: r.w.shared, Index: r.cfg.Index, Logger: r.log,
 		OnFailure: func(err error) { (*r.faulted.Load())(err) },
 		Identity: statestore.Identity{
-			Format: storeFormat, Cluster: r.w.layout.cluster, Topic: r.cfg.Changelog, TopicID: r.w.layout.changelog,
+			Format: storeFormat | uint32(r.cfg.IndexVersion)<<16, Cluster: r.w.layout.cluster, Topic: r.cfg.Changelog, TopicID: r.w.layout.changelog,
 			Partition: r.id, Partitions: r.tasks,
 		},
 	})

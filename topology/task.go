@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -419,6 +420,16 @@ func (t *task) finished(c *Cycle) {
 	if c.stats.Forwarded > 0 {
 		t.hooks.forwarded(t.id, c.stats.Forwarded)
 	}
+}
+
+// hasTaken reports whether the record at an offset of an input is part of what was
+// committed and applied.
+func (t *task) hasTaken(topic string, partition int32, offset int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.mu.at, func(at changelog.InputPosition) bool {
+		return at.Partition == partition && at.Topic == topic && at.Next > offset
+	})
 }
 
 // publish makes the positions visible to other goroutines.

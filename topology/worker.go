@@ -573,8 +573,61 @@ func (w *Worker) Owner(ctx context.Context, task int32) (address string, self bo
 	if t := w.find(task); t != nil && (w.member.owns(task) || t.serving.Load() != nil) {
 		return w.cfg.Advertise, true, nil
 	}
+	if active, _, ok := w.member.route(task); ok && active != "" && active != w.cfg.Advertise && w.member.joined() {
+		return active, false, nil
+	}
 	address, err = w.owners.find(ctx, task)
 	return address, false, err
+}
+
+// Copies are the addresses of the processes that keep a copy of a task's state
+// without running it, as the group's last plan said.
+func (w *Worker) Copies(task int32) []string {
+	select {
+	case <-w.ready:
+	default:
+		return nil
+	}
+	_, standbys, _ := w.member.route(task)
+	return standbys
+}
+
+// awaitEvery is how often Await looks.
+const awaitEvery = 2 * time.Millisecond
+
+// Await waits until a task that runs in this process has taken the record at an
+// offset of an input: what it changed is then in the store. It returns
+// ErrNotRunning when the task does not run here, or stops meanwhile, and the
+// error of ctx when that ends first.
+func (w *Worker) Await(ctx context.Context, topic string, partition int32, offset int64) error {
+	select {
+	case <-w.ready:
+	default:
+		return ErrNotRunning
+	}
+	if partition < 0 || partition >= w.layout.partitions || offset < 0 {
+		return fmt.Errorf("%w: no position %s/%d@%d", ErrNotRunning, topic, partition, offset)
+	}
+	task := partition % w.layout.tasks
+	var tick *time.Ticker
+	for {
+		t := w.find(task)
+		if t == nil || t.serving.Load() == nil {
+			return ErrNotRunning
+		}
+		if t.hasTaken(topic, partition, offset) {
+			return nil
+		}
+		if tick == nil {
+			tick = time.NewTicker(awaitEvery)
+			defer tick.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // MemberID is the id of this process in the group, "" before it has one. It is a new one after each

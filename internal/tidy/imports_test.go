@@ -94,8 +94,12 @@ var rules = map[string]rule{
 		third: []string{kgo, "cel.dev/", "github.com/linkedin/goavro/", "github.com/prometheus/client_golang/"},
 		why:   "derive is a stage on topology, in the language of definitions: nothing of the engine",
 	},
+	"query": {
+		third: []string{"cel.dev/"},
+		why:   "query compiles a condition over rows that it is given: it knows no store",
+	},
 	"orchestrator": {
-		own:   []string{"sagas", "protocol", "topology", "statestore"},
+		own:   []string{"sagas", "protocol", "topology", "statestore", "query"},
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "orchestrator is sagas on topology: it reaches the store through the Cycle and the View",
 	},
