@@ -125,6 +125,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		App:            protocol.App(o.cfg.Namespace),
 		Changelog:      o.topics.State,
 		Origins:        []string{o.topics.Intake},
+		IndexVersion:   indexVersion,
 		DataDir:        o.cfg.DataDir,
 		FS:             o.cfg.FS,
 		Memory:         o.cfg.Memory,

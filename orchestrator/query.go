@@ -1,13 +1,14 @@
 package orchestrator
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/amendsio/amends/query"
 	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
 )
@@ -27,6 +28,9 @@ type Row struct {
 	UpdatedAt  sagas.Time `json:"updatedAt"`
 	Due        sagas.Time `json:"due,omitempty"`
 	Rev        uint64     `json:"rev"`
+
+	Tags      []sagas.TagView       `json:"tags,omitempty"`
+	Attention []sagas.AttentionView `json:"attention,omitempty"`
 }
 
 // Filter says which instances to list.
@@ -139,110 +143,63 @@ func (o *Orchestrator) List(f Filter) (Page, error) {
 	if f.Limit == 0 {
 		f.Limit = 100
 	}
-	w := o.worker.Load()
-	if w == nil {
-		return Page{}, nil
+	q, err := query.Compile("", time.Time{})
+	if err != nil {
+		return Page{}, err
 	}
-	var rows []Row
-	var covered []int32
-	for _, t := range w.Tasks() {
-		view, ok := w.View(t.Task)
-		if !ok {
-			continue
-		}
-		part, err := listTask(view, f)
-		switch {
-		case errors.Is(err, topology.ErrNotRunning):
-			continue
-		case err != nil:
-			return Page{}, &Error{Code: CodeInternal, Class: ErrUnreachable, Cause: "the store cannot be read", Err: err}
-		}
-		rows, covered = append(rows, part...), append(covered, t.Task)
+	part, err := o.Find(context.Background(), q.And(f.Status, f.Type), f.Cursor, f.Limit)
+	if err != nil {
+		return Page{}, err
 	}
-	return MergePages(f.Limit, Page{Instances: rows, Tasks: covered}), nil
+	return MergeParts(f.Limit, part), nil
 }
 
 // MergePages makes one page of what several tasks or processes returned for one filter.
 func MergePages(limit int, pages ...Page) Page {
+	parts := make([]Part, len(pages))
+	for i, p := range pages {
+		parts[i].Rows = p.Instances
+		for _, task := range p.Tasks {
+			parts[i].Tasks = append(parts[i].Tasks, TaskPart{Task: task, Upto: p.Next})
+		}
+	}
+	return MergeParts(limit, parts...)
+}
+
+// MergeParts makes one page of what several processes found for one query. What is behind the place where
+// one of them stopped is left for the next page, so that no page ever leaves out what belongs before its end.
+func MergeParts(limit int, parts ...Part) Page {
 	if limit == 0 {
 		limit = 100
 	}
 	out := Page{}
 	rows := []Row{}
-	more := false
-	for _, p := range pages {
-		rows = append(rows, p.Instances...)
-		more = more || p.Next != ""
-		out.Tasks = append(out.Tasks, p.Tasks...)
+	bound := ""
+	for _, p := range parts {
+		rows = append(rows, p.Rows...)
+		for _, t := range p.Tasks {
+			out.Tasks = append(out.Tasks, t.Task)
+			if t.Upto != "" && (bound == "" || t.Upto < bound) {
+				bound = t.Upto
+			}
+		}
 	}
 	slices.Sort(out.Tasks)
 	out.Tasks = slices.Compact(out.Tasks)
 	slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.WorkflowID, b.WorkflowID) })
 	// While a partition moves, two processes may both show it.
 	rows = slices.CompactFunc(rows, func(a, b Row) bool { return a.WorkflowID == b.WorkflowID })
-	out.Instances = rows
-	if len(rows) > limit {
-		out.Instances, more = rows[:limit], true
+	if bound != "" {
+		if i := slices.IndexFunc(rows, func(r Row) bool { return r.WorkflowID > bound }); i >= 0 {
+			rows = rows[:i]
+		}
 	}
-	if more && len(out.Instances) > 0 {
-		out.Next = out.Instances[len(out.Instances)-1].WorkflowID
+	out.Instances, out.Next = rows, bound
+	if len(rows) > limit {
+		out.Instances = rows[:limit]
+		out.Next = rows[limit-1].WorkflowID
 	}
 	return out
-}
-
-// listTask returns up to Limit + 1 rows of one store: one more tells that there is a next page.
-func listTask(view topology.View, f Filter) ([]Row, error) {
-	var rows []Row
-	prefix, after := []byte(nil), []byte(f.Cursor)
-	if f.Type != "" {
-		prefix = []byte(f.Type + "/")
-	}
-	add := func(key, value []byte) bool {
-		if isPage(key) {
-			return true
-		}
-		s, err := sagas.Summarise(value)
-		if err != nil || s.WorkflowID == "" || f.Status == "" && s.Phase == sagas.Marker {
-			return true
-		}
-		if row := rowOf(s); f.Status == "" || row.Status == f.Status || row.Phase == f.Status {
-			rows = append(rows, row)
-		}
-		return len(rows) <= f.Limit
-	}
-	if f.Status == "" {
-		return rows, view.Scan(prefix, after, add)
-	}
-	attr := attrStatusPrefix + f.Status
-	if f.Status == StatusAttention {
-		attr = attrAttention
-	}
-	if bytes.Compare(after, prefix) < 0 {
-		after = prefix
-	}
-	var keys [][]byte
-	if err := view.ScanAttr(attr, after, func(key []byte) bool {
-		if !bytes.HasPrefix(key, prefix) {
-			return bytes.Compare(key, prefix) < 0
-		}
-		keys = append(keys, bytes.Clone(key))
-		return len(keys) <= f.Limit
-	}); err != nil {
-		return nil, err
-	}
-	for _, key := range keys {
-		value, found, err := view.Get(key)
-		if err != nil {
-			return nil, err
-		}
-		if found {
-			s, err := sagas.Summarise(value)
-			if err == nil {
-				rows = append(rows, rowOf(s))
-			}
-		}
-	}
-	return rows, nil
 }
 
 func rowOf(s sagas.Summary) Row {

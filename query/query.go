@@ -28,6 +28,8 @@ var ErrInvalid = errors.New("invalid query")
 // Tag is one declared attribute of an instance.
 type Tag struct{ Name, Value string }
 
+const attention = "attention"
+
 // Row is what a query knows of an instance. Times are milliseconds since 1970, 0 = none.
 type Row struct {
 	WorkflowID    string
@@ -60,7 +62,7 @@ type Query struct {
 // Path is what an index can answer. Each field narrows; nil and "" do not.
 type Path struct {
 	Statuses []string // Status is one of these
-	Loose    []string // Status or Phase is one of these
+	Loose    []string // Status or Phase is one of these; "attention" is also an ended instance that needs a person
 	Phases   []string // Phase is one of these
 	Types    []string // Type is one of these
 	Versions []uint32 // Version is one of these
@@ -202,7 +204,7 @@ func (q *Query) Match(r *Row) bool {
 
 func (p *Path) matches(r *Row, t *tags) bool {
 	if p.Statuses != nil && !slices.Contains(p.Statuses, r.Status) ||
-		p.Loose != nil && !slices.Contains(p.Loose, r.Status) && !slices.Contains(p.Loose, r.Phase) ||
+		p.Loose != nil && !slices.Contains(p.Loose, r.Status) && !slices.Contains(p.Loose, r.Phase) && !(r.Attention && slices.Contains(p.Loose, attention)) ||
 		p.Phases != nil && !slices.Contains(p.Phases, r.Phase) ||
 		p.Types != nil && !slices.Contains(p.Types, r.Type) ||
 		p.Versions != nil && !slices.Contains(p.Versions, r.Version) ||

@@ -49,6 +49,9 @@ func TestAttributeKinds(t *testing.T) {
 		}
 	}
 	check("written")
+	if n, ok, err := s.Counted("\x02n/"); err != nil || !ok || len(n) != 2 || n["\x02n/a"] != keys-2 {
+		t.Errorf("counted: %v %t %v", n, ok, err)
+	}
 	if !s.CountsKept() {
 		t.Error("counts are not kept")
 	}

@@ -63,6 +63,24 @@ func (c *counts) get(attr string) (n int64, kept bool) {
 	return c.n[attr], c.n != nil
 }
 
+// with is false when the counts are not kept. The map of counts is never changed
+// once it is there.
+func (c *counts) with(prefix string) (map[string]int64, bool) {
+	c.mu.Lock()
+	all := c.n
+	c.mu.Unlock()
+	if all == nil {
+		return nil, false
+	}
+	n := make(map[string]int64)
+	for attr, count := range all {
+		if strings.HasPrefix(attr, prefix) {
+			n[attr] = count
+		}
+	}
+	return n, true
+}
+
 func (c *counts) set(n map[string]int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -63,6 +63,17 @@ func (s *Store) CountAttr(attr string) (n int64, err error) {
 	return n, err
 }
 
+// Counted gives the counts of the attributes that begin with a prefix. Not ok when
+// they are not kept (counts.go).
+func (s *Store) Counted(prefix string) (n map[string]int64, ok bool, err error) {
+	if err := s.enter(); err != nil {
+		return nil, false, err
+	}
+	defer s.leave()
+	n, ok = s.counts.with(prefix)
+	return n, ok, nil
+}
+
 // scan visits [low, high), beginning after the key after when resume is set.
 func (s *Store) scan(low, high, after []byte, resume bool, fn func(*pebble.Iterator) bool) (err error) {
 	var inCaller bool

@@ -41,6 +41,13 @@ func (v View) CountAttr(attr string) (int64, error) {
 	return n, running(err)
 }
 
+// Counted gives the counts of the attributes that begin with a prefix. Not ok when
+// there are so many attributes that their counts are not kept.
+func (v View) Counted(prefix string) (n map[string]int64, ok bool, err error) {
+	n, ok, err = v.store.Counted(prefix)
+	return n, ok, running(err)
+}
+
 // Position is what the store contains.
 func (v View) Position() statestore.Position { return v.store.Position() }
 
