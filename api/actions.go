@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/amendsio/amends/cluster"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 )
@@ -20,6 +21,7 @@ import (
 type Accepted struct {
 	WorkflowID string `json:"workflowId"`
 	RequestID  string `json:"requestId"`
+	Position   string `json:"position,omitempty"` // where it was written, for ?after=
 }
 
 // postInstance takes POST .../{type}/{id}/actions and .../{id}/signals. An id may hold slashes, so the
@@ -90,20 +92,20 @@ func (s *server) act(w http.ResponseWriter, r *http.Request, typ, id string) err
 		return invalid("not an action")
 	}
 	// Whoever has an old picture hears it now. The owner checks it again when it acts.
-	view, err := s.engine.Get(r.Context(), a.WorkflowID())
-	var moved *orchestrator.MovedError
+	inst, err := s.reader.Get(r.Context(), a.WorkflowID(), cluster.How{})
 	switch {
-	case errors.As(err, &moved), errors.Is(err, orchestrator.ErrMoving):
+	case errors.Is(err, orchestrator.ErrMoving):
 	case err != nil:
 		return err
-	case a.ExpectRev != 0 && a.ExpectRev != view.Rev:
+	case a.ExpectRev != 0 && a.ExpectRev != inst.View.Rev:
 		return &orchestrator.Error{Code: orchestrator.CodeConflict, Class: orchestrator.ErrConflict,
-			Cause: "the instance is at revision " + strconv.FormatUint(view.Rev, 10) + ", not " + strconv.FormatUint(a.ExpectRev, 10), Fix: "Look at it again."}
+			Cause: "the instance is at revision " + strconv.FormatUint(inst.View.Rev, 10) + ", not " + strconv.FormatUint(a.ExpectRev, 10), Fix: "Look at it again."}
 	}
-	if err := s.engine.Act(r.Context(), a); err != nil {
+	at, err := s.engine.Act(r.Context(), a)
+	if err != nil {
 		return err
 	}
-	accept(w, Accepted{a.WorkflowID(), a.RequestID})
+	accept(w, Accepted{a.WorkflowID(), a.RequestID, at.String()})
 	return nil
 }
 
@@ -121,10 +123,11 @@ func (s *server) signal(w http.ResponseWriter, r *http.Request, typ, id string) 
 	if !ok {
 		return invalid("not a signal")
 	}
-	if err := s.engine.Signal(r.Context(), sig); err != nil {
+	at, err := s.engine.Signal(r.Context(), sig)
+	if err != nil {
 		return err
 	}
-	accept(w, Accepted{sig.WorkflowID(), sig.SignalID})
+	accept(w, Accepted{sig.WorkflowID(), sig.SignalID, at.String()})
 	return nil
 }
 
@@ -181,6 +184,9 @@ func refused(err error) error {
 
 func accept(w http.ResponseWriter, v Accepted) {
 	w.Header().Set("Content-Type", "application/json")
+	if v.Position != "" {
+		w.Header().Set(HeaderPosition, v.Position)
+	}
 	w.WriteHeader(http.StatusAccepted)
 	_ = json.NewEncoder(w).Encode(v) // the client is gone: nobody to tell
 }

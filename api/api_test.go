@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -14,8 +15,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/amendsio/amends/cluster"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/query"
 	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
 )
@@ -24,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // engine is one process of a namespace of two tasks.
 type engine struct {
+	name   string
 	have   map[string]sagas.View
 	tasks  []int32
 	peers  []string // addresses of the other owners
@@ -32,20 +36,25 @@ type engine struct {
 	live   error
 
 	draining bool
+	awaited  []string
 	copies   map[string]sagas.View // of what another process owns
 
 	acted     []*protocol.Admin
 	signalled []*protocol.Signal
 }
 
-func (e *engine) Act(_ context.Context, a *protocol.Admin) error {
+func (e *engine) Act(_ context.Context, a *protocol.Admin) (orchestrator.Position, error) {
 	e.acted = append(e.acted, a)
-	return nil
+	return orchestrator.Position{Input: "control", Partition: 3, Offset: int64(len(e.acted))}, nil
 }
 
-func (e *engine) Signal(_ context.Context, s *protocol.Signal) error {
+func (e *engine) Signal(_ context.Context, s *protocol.Signal) (orchestrator.Position, error) {
 	e.signalled = append(e.signalled, s)
-	return nil
+	return orchestrator.Position{Input: "intake", Partition: 3, Offset: int64(len(e.signalled))}, nil
+}
+
+func movingError(cause string) error {
+	return &orchestrator.Error{Code: orchestrator.CodeMoving, Class: orchestrator.ErrMoving, Cause: cause}
 }
 
 func (e *engine) Get(_ context.Context, wid string) (sagas.View, error) {
@@ -61,46 +70,73 @@ func (e *engine) Get(_ context.Context, wid string) (sagas.View, error) {
 	return sagas.View{}, &orchestrator.Error{Code: orchestrator.CodeNotFound, Class: orchestrator.ErrNotFound, Cause: "no instance"}
 }
 
-func (e *engine) List(f orchestrator.Filter) (orchestrator.Page, error) {
-	p := orchestrator.Page{Tasks: e.tasks}
+func (e *engine) Find(_ context.Context, q *query.Query, after string, limit int) (orchestrator.Part, error) {
+	var p orchestrator.Part
 	for wid, v := range e.have {
-		if wid > f.Cursor {
-			p.Instances = append(p.Instances, orchestrator.Row{WorkflowID: wid, Status: v.Status})
+		if wid > after && q.Match(&query.Row{WorkflowID: wid, Status: v.Status}) {
+			p.Rows = append(p.Rows, orchestrator.Row{WorkflowID: wid, Status: v.Status})
 		}
 	}
-	return orchestrator.MergePages(f.Limit, p), nil
+	for _, task := range e.tasks {
+		p.Tasks = append(p.Tasks, orchestrator.TaskPart{Task: task})
+	}
+	return p, nil
 }
 
-func (e *engine) Owners(context.Context) ([]string, error) {
+func (e *engine) Count(ctx context.Context, q *query.Query) (orchestrator.Tally, error) {
+	p, err := e.Find(ctx, q, "", 1000)
+	return orchestrator.Tally{N: int64(len(p.Rows)), Tasks: e.tasks}, err
+}
+
+func (e *engine) Census() (orchestrator.Census, error) {
+	return orchestrator.Census{Tasks: e.tasks, Rows: []orchestrator.CensusRow{{Type: "pay", Version: 1, Status: "running", N: int64(len(e.have))}}}, nil
+}
+
+func (e *engine) Routes(context.Context) ([]orchestrator.Route, error) {
 	if e.moving {
 		return nil, movingError("moving")
 	}
-	return e.peers, nil
+	routes := make([]orchestrator.Route, 2)
+	for i := range routes {
+		routes[i].Task, routes[i].Here = int32(i), slices.Contains(e.tasks, int32(i))
+		if !routes[i].Here && len(e.peers) > 0 {
+			routes[i].Address = e.peers[0]
+		}
+	}
+	return routes, nil
 }
 
-func (e *engine) Complete(p orchestrator.Page) bool          { return len(p.Tasks) == 2 }
+func (e *engine) Advertise() string                          { return e.name }
+func (e *engine) TaskOf(string) int32                        { return 0 }
+func (e *engine) Peers(context.Context) []string             { return e.peers }
+func (e *engine) Node() orchestrator.Node                    { return orchestrator.Node{Address: e.name} }
 func (e *engine) Definitions() []orchestrator.DefinitionInfo { return nil }
 func (e *engine) Ready() error                               { return e.ready }
 func (e *engine) Live() error                                { return e.live }
 func (e *engine) Draining() bool                             { return e.draining }
 
-func (e *engine) GetStale(ctx context.Context, id string) (sagas.View, topology.Lag, error) {
+func (e *engine) Await(_ context.Context, wid string, at orchestrator.Position) error {
+	e.awaited = append(e.awaited, wid+" "+at.String())
+	return nil
+}
+
+func (e *engine) GetStale(ctx context.Context, id string) (sagas.View, orchestrator.Lag, error) {
 	if v, ok := e.copies[id]; ok {
-		return v, topology.Lag{Records: 3, Age: 1500 * time.Millisecond}, nil
+		return v, orchestrator.Lag{Lag: topology.Lag{Records: 3, Age: 1500 * time.Millisecond}, Copy: true}, nil
 	}
 	v, err := e.Get(ctx, id)
-	return v, topology.Lag{}, err
+	return v, orchestrator.Lag{}, err
 }
 
 // pair is two processes: a asks b.
 func pair(t *testing.T) (a, b *engine, urlA string) {
 	t.Helper()
-	b = &engine{tasks: []int32{1}, have: map[string]sagas.View{"far/1": {WorkflowID: "far/1", Rev: 7}, "far/2/x": {WorkflowID: "far/2/x"}}}
+	b = &engine{name: "b", tasks: []int32{1}, have: map[string]sagas.View{"far/1": {WorkflowID: "far/1", Rev: 7}, "far/2/x": {WorkflowID: "far/2/x"}}}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	t.Cleanup(client.CloseIdleConnections)
 	serverB := httptest.NewServer(New(b, Options{Node: "b", Client: client}))
 	t.Cleanup(serverB.Close)
-	a = &engine{tasks: []int32{0}, have: map[string]sagas.View{"near/1": {WorkflowID: "near/1", Rev: 3}}, peers: []string{serverB.Listener.Addr().String()}}
+	a = &engine{name: "a", tasks: []int32{0}, have: map[string]sagas.View{"near/1": {WorkflowID: "near/1", Rev: 3}}, peers: []string{serverB.Listener.Addr().String()}}
 	serverA := httptest.NewServer(New(a, Options{Node: "a", Client: client, Actions: true}))
 	t.Cleanup(serverA.Close)
 	return a, b, serverA.URL
@@ -142,14 +178,17 @@ func TestInstance(t *testing.T) {
 		{"of the other", "/api/v1/instances/far/1", 200, "b", ""},
 		{"id with a slash", "/api/v1/instances/far/2/x", 200, "b", ""},
 		{"unknown here", "/api/v1/instances/near/9", 404, "a", orchestrator.CodeNotFound},
-		{"unknown there", "/api/v1/instances/far/9", 404, "b", orchestrator.CodeNotFound},
+		{"unknown there", "/api/v1/instances/far/9", 404, "the other's address", orchestrator.CodeNotFound},
 		{"no id", "/api/v1/instances/near/", 400, "a", orchestrator.CodeBadRequest},
 		{"too long", "/api/v1/instances/near/" + strings.Repeat("x", 600), 400, "a", orchestrator.CodeBadRequest},
 		{"nothing there", "/api/v2", 404, "a", orchestrator.CodeBadRequest},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, _, url := pair(t)
+			a, _, url := pair(t)
 			resp, body := get(t, url+c.path)
+			if c.node == "the other's address" {
+				c.node = a.peers[0]
+			}
 			if resp.StatusCode != c.status || resp.Header.Get(HeaderNode) != c.node {
 				t.Errorf("status %d from %q, want %d from %q: %s", resp.StatusCode, resp.Header.Get(HeaderNode), c.status, c.node, body)
 			}
@@ -176,11 +215,47 @@ func TestMovingIs503(t *testing.T) {
 	}
 }
 
+// TestOneHopOnly: the owner that we asked has just given the instance away.
 func TestOneHopOnly(t *testing.T) {
-	_, _, url := pair(t)
-	resp, _ := get(t, url+"/api/v1/instances/far/1", headerHop, "1")
-	if resp.StatusCode != 503 {
+	a, b, url := pair(t)
+	delete(b.have, "far/1")
+	b.peers = a.peers // b says that it is elsewhere
+	resp, _ := get(t, url+"/api/v1/instances/far/1")
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("a second hop was made: %d", resp.StatusCode)
+	}
+}
+
+// TestReadYourWrites: the position that an answer names goes to the owner with the question.
+func TestReadYourWrites(t *testing.T) {
+	_, b, url := pair(t)
+	resp, body := post(t, url+"/api/v1/instances/far/1/actions", `{"action":"suspend","operator":"ann","reason":"r"}`)
+	at := resp.Header.Get(HeaderPosition)
+	if resp.StatusCode != 202 || at != "control/3@1" || !strings.Contains(body, `"position":"control/3@1"`) {
+		t.Fatalf("%d %q %s", resp.StatusCode, at, body)
+	}
+	if resp, body := get(t, url+"/api/v1/instances/far/1?after="+at); resp.StatusCode != 200 || resp.Header.Get(HeaderNode) != "b" {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if !slices.Equal(b.awaited, []string{"far/1 control/3@1"}) {
+		t.Errorf("awaited: %v", b.awaited)
+	}
+	for _, bad := range []string{"x", "control/3", "state/3@1", "control/-1@1", "control/3@x"} {
+		if resp, body := get(t, url+"/api/v1/instances/far/1?after="+bad); resp.StatusCode != 400 {
+			t.Errorf("%s: %d %s", bad, resp.StatusCode, body)
+		}
+	}
+}
+
+// TestForgedPeer: with a secret, nobody else asks what processes ask one another.
+func TestForgedPeer(t *testing.T) {
+	e := &engine{name: "a", tasks: []int32{0, 1}, have: map[string]sagas.View{"near/1": {WorkflowID: "near/1"}}}
+	server := httptest.NewServer(New(e, Options{Node: "a", PeerSecret: []byte("a secret of the namespace")}))
+	defer server.Close()
+	for _, header := range [][]string{nil, {"Amends-Peer", "1.00"}, {"Amends-Peer", "x"}} {
+		if resp, body := post(t, server.URL+"/internal/v1/get", `{"workflowId":"near/1"}`, header...); resp.StatusCode != 401 {
+			t.Errorf("%v: %d %s", header, resp.StatusCode, body)
+		}
 	}
 }
 
@@ -196,14 +271,14 @@ func TestOwnerAway(t *testing.T) {
 
 func TestList(t *testing.T) {
 	_, b, url := pair(t)
-	list := func(query string) (page orchestrator.Page) {
+	list := func(query string) (page cluster.Page) {
 		resp, body := get(t, url+"/api/v1/instances"+query)
 		if err := json.Unmarshal([]byte(body), &page); err != nil || resp.StatusCode != 200 {
 			t.Fatalf("%d %s", resp.StatusCode, body)
 		}
 		return page
 	}
-	names := func(p orchestrator.Page) (out []string) {
+	names := func(p cluster.Page) (out []string) {
 		for _, r := range p.Instances {
 			out = append(out, r.WorkflowID)
 		}
@@ -213,7 +288,7 @@ func TestList(t *testing.T) {
 		t.Errorf("all: %v", got)
 	}
 	first := list("?limit=2")
-	if got := names(first); !slices.Equal(got, []string{"far/1", "far/2/x"}) || first.Next != "far/2/x" {
+	if got := names(first); !slices.Equal(got, []string{"far/1", "far/2/x"}) || first.Next == "" {
 		t.Errorf("first page: %v, next %q", got, first.Next)
 	}
 	second := list("?limit=2&cursor=" + first.Next)
@@ -221,11 +296,17 @@ func TestList(t *testing.T) {
 		t.Errorf("second page: %v, next %q", got, second.Next)
 	}
 
+	if got := names(list("?query=" + neturl.QueryEscape(`workflowId.startsWith("far/2")`))); !slices.Equal(got, []string{"far/2/x"}) {
+		t.Errorf("query: %v", got)
+	}
 	b.tasks = nil // the other one has just lost its task
 	if resp, _ := get(t, url+"/api/v1/instances"); resp.StatusCode != 503 {
 		t.Errorf("a list with a hole was answered with %d", resp.StatusCode)
 	}
-	for _, query := range []string{"?limit=x", "?limit=0", "?limit=100000", "?status=no", "?colour=red"} {
+	if page := list("?partial=true"); !slices.Equal(page.Missing, []int32{1}) {
+		t.Errorf("partial: %+v", page)
+	}
+	for _, query := range []string{"?limit=x", "?limit=0", "?limit=100000", "?status=no", "?colour=red", "?query=status", "?cursor=x", "?status=running&cursor=" + first.Next} {
 		if resp, _ := get(t, url+"/api/v1/instances"+query); resp.StatusCode != 400 {
 			t.Errorf("%s: %d", query, resp.StatusCode)
 		}
@@ -335,14 +416,13 @@ func TestActions(t *testing.T) {
 	a, _, url := pair(t)
 	near := url + "/api/v1/instances/near/1"
 	resp, body := post(t, near+"/actions", `{"action":"retry","path":"auth","operator":"ann","reason":"the bank is back"}`, "Idempotency-Key", "q-1", "If-Match", `"3"`)
-	if resp.StatusCode != 202 || body != `{"workflowId":"near/1","requestId":"q-1"}`+"\n" || len(a.acted) != 1 {
+	if resp.StatusCode != 202 || body != `{"workflowId":"near/1","requestId":"q-1","position":"control/3@1"}`+"\n" || len(a.acted) != 1 {
 		t.Fatalf("%d %s %v", resp.StatusCode, body, a.acted)
 	}
 	if got := a.acted[0]; got.Action != protocol.ActionRetry || got.Path != "auth" || got.Operator != "ann" || got.RequestID != "q-1" || got.ExpectRev != 3 || got.WorkflowID() != "near/1" {
 		t.Errorf("action: %+v", got)
 	}
-	// The owner is another process: it checks the revision itself.
-	if resp, body := post(t, url+"/api/v1/instances/far/2/x/actions", `{"action":"skip","path":"a","args":{"output":{"id":1}},"operator":"ann","reason":"r","expectRev":99}`); resp.StatusCode != 202 {
+	if resp, body := post(t, url+"/api/v1/instances/far/2/x/actions", `{"action":"skip","path":"a","args":{"output":{"id":1}},"operator":"ann","reason":"r"}`); resp.StatusCode != 202 {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	if got := a.acted[1]; got.WorkflowID() != "far/2/x" || got.Args["output"] != `{"id":1}` || got.RequestID == "" {
@@ -359,6 +439,7 @@ func TestActions(t *testing.T) {
 		says             string
 	}{
 		{"old revision", "near/1/actions", `{"action":"suspend","operator":"a","reason":"r","expectRev":2}`, nil, 409, "revision 3"},
+		{"old revision at the other", "far/2/x/actions", `{"action":"suspend","operator":"a","reason":"r","expectRev":99}`, nil, 409, "revision 0"},
 		{"no such instance", "near/9/actions", `{"action":"suspend","operator":"a","reason":"r"}`, nil, 404, "no instance"},
 		{"no operator", "near/1/actions", `{"action":"suspend","reason":"r"}`, nil, 400, "operator"},
 		{"strange action", "near/1/actions", `{"action":"suspent","operator":"a","reason":"r"}`, nil, 400, `Did you mean`},

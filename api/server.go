@@ -4,14 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/amendsio/amends/cluster"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
-	"github.com/amendsio/amends/sagas"
 )
 
 // HeaderNode says which process answered.
@@ -24,19 +23,16 @@ const (
 	HeaderLagMillis  = "Amends-Lag-Ms"
 )
 
-// headerHop marks a request that one process makes of another: the other answers for itself only.
-const headerHop = "Amends-Hop"
+// HeaderPosition is where a request was written. Passed on as ?after= of a question about the same instance,
+// the answer contains what became of it.
+const HeaderPosition = "Amends-Position"
 
 // Engine is what the API shows: an *orchestrator.Orchestrator.
 type Engine interface {
-	Get(ctx context.Context, workflowID string) (sagas.View, error)
-	GetStale(ctx context.Context, workflowID string) (sagas.View, orchestrator.Lag, error)
-	List(orchestrator.Filter) (orchestrator.Page, error)
-	Owners(ctx context.Context) ([]string, error)
-	Complete(orchestrator.Page) bool
+	cluster.Local
 	Definitions() []orchestrator.DefinitionInfo
-	Act(context.Context, *protocol.Admin) error
-	Signal(context.Context, *protocol.Signal) error
+	Act(context.Context, *protocol.Admin) (orchestrator.Position, error)
+	Signal(context.Context, *protocol.Signal) (orchestrator.Position, error)
 	Health
 }
 
@@ -52,34 +48,31 @@ type Options struct {
 	Node   string              // this process, for HeaderNode
 	Gather prometheus.Gatherer // nil: no /metrics
 	Logger *slog.Logger        // nil: silent
-	// Client asks other processes. Default: one with a timeout of 5 s.
+	// Client asks other processes. Default: that of package cluster.
 	Client *http.Client
+	// PeerSecret signs what processes ask one another. Default: none.
+	PeerSecret []byte
 	// Actions lets requests change instances. There is no login: whoever reaches the listener may then
 	// do what an operator may.
 	Actions bool
 }
 
-// peerTimeout bounds the question to another process.
-const peerTimeout = 5 * time.Second
-
 type server struct {
 	engine Engine
 	node   string
 	log    *slog.Logger
-	client *http.Client
+	reader *cluster.Cluster
 	acts   bool
 	ready  readiness
 }
 
 // New makes the handler of one process.
 func New(engine Engine, opts Options) http.Handler {
-	s := &server{engine: engine, node: opts.Node, log: opts.Logger, client: opts.Client, acts: opts.Actions}
+	s := &server{engine: engine, node: opts.Node, log: opts.Logger, acts: opts.Actions}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.client == nil {
-		s.client = &http.Client{Timeout: peerTimeout}
-	}
+	s.reader = cluster.New(engine, cluster.Options{Client: opts.Client, Secret: opts.PeerSecret, Logger: s.log})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", s.livez)
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -90,6 +83,7 @@ func New(engine Engine, opts Options) http.Handler {
 	mux.HandleFunc("GET /api/v1/instances/{type}/{id...}", s.getInstance)
 	mux.HandleFunc("POST /api/v1/instances/{type}/{id...}", s.postInstance)
 	mux.HandleFunc("GET /api/v1/definitions", s.listDefinitions)
+	mux.Handle(cluster.Prefix, s.reader.Handler())
 	mux.HandleFunc("/", s.notFound)
 	return s.wrap(mux)
 }

@@ -94,7 +94,10 @@ func (o *Orchestrator) Get(ctx context.Context, workflowID string) (sagas.View, 
 }
 
 // Lag is how far a standby is behind the changelog.
-type Lag = topology.Lag
+type Lag struct {
+	topology.Lag
+	Copy bool // a standby answered, not the owner
+}
 
 // GetStale is Get from whatever copy of the instance this process has: that of its task, or that of a
 // standby, which may be behind by the lag. Without a copy here it is Get. An instance that is not found
@@ -103,7 +106,7 @@ func (o *Orchestrator) GetStale(ctx context.Context, workflowID string) (sagas.V
 	if w := o.worker.Load(); w != nil {
 		if view, lag, ok := w.StaleView(w.TaskOf([]byte(workflowID))); ok {
 			v, err := o.read(view, workflowID)
-			return v, lag, err
+			return v, Lag{lag, true}, err
 		}
 	}
 	v, err := o.Get(ctx, workflowID)

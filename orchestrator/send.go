@@ -14,37 +14,66 @@ import (
 // sendTimeout bounds one write to an input topic.
 const sendTimeout = 10 * time.Second
 
-// Act writes an operator action to the control topic and returns once Kafka has it. What becomes of it
+// Act writes an operator action to the control topic and returns once Kafka has it, with its place. What becomes of it
 // is in the lifecycle: an action that the state of the instance does not allow changes nothing. The
 // error is of class ErrInvalid when the control topic would refuse the record, and of class ErrConflict
 // when the feature level does not allow the action.
-func (o *Orchestrator) Act(ctx context.Context, a *protocol.Admin) error {
+func (o *Orchestrator) Act(ctx context.Context, a *protocol.Admin) (Position, error) {
 	value, err := protocol.AppendAvro(nil, a)
 	if err == nil {
 		_, err = protocol.DecodeControl(nil, value, nil)
 	}
 	if err != nil {
-		return badRecord(err)
+		return Position{}, badRecord(err)
 	}
 	if level := o.definitions.current.Load().Level(); a.Action != protocol.ActionClose && level < levelFull {
-		return needsLevel("the action "+string(a.Action), level)
+		return Position{}, needsLevel("the action "+string(a.Action), level)
 	}
 	return o.send(ctx, o.topics.Control, a.WorkflowID(), value)
 }
 
 // Signal writes a signal to the intake topic and returns once Kafka has it. Errors are as those of Act.
-func (o *Orchestrator) Signal(ctx context.Context, s *protocol.Signal) error {
+func (o *Orchestrator) Signal(ctx context.Context, s *protocol.Signal) (Position, error) {
 	value, err := protocol.AppendAvro(nil, s)
 	if err == nil {
 		_, err = protocol.DecodeIntake(nil, value, nil)
 	}
 	if err != nil {
-		return badRecord(err)
+		return Position{}, badRecord(err)
 	}
 	if level := o.definitions.current.Load().Level(); level < levelFull {
-		return needsLevel("a signal", level)
+		return Position{}, needsLevel("a signal", level)
 	}
 	return o.send(ctx, o.topics.Intake, s.WorkflowID(), value)
+}
+
+// Start writes a start to the intake topic and returns once Kafka has it. The definition may make the id:
+// then there is no position to wait for. Errors are as those of Act.
+func (o *Orchestrator) Start(ctx context.Context, s *protocol.Start) (Position, error) {
+	value, err := protocol.AppendAvro(nil, s)
+	if err == nil {
+		_, err = protocol.DecodeIntake(nil, value, nil)
+	}
+	if err != nil {
+		return Position{}, badRecord(err)
+	}
+	at, err := o.send(ctx, o.topics.Intake, s.WorkflowID(), value)
+	if s.ID == "" {
+		at = Position{}
+	}
+	return at, err
+}
+
+// Cancel writes a cancel to the intake topic and returns once Kafka has it. Errors are as those of Act.
+func (o *Orchestrator) Cancel(ctx context.Context, c *protocol.Cancel) (Position, error) {
+	value, err := protocol.AppendAvro(nil, c)
+	if err == nil {
+		_, err = protocol.DecodeIntake(nil, value, nil)
+	}
+	if err != nil {
+		return Position{}, badRecord(err)
+	}
+	return o.send(ctx, o.topics.Intake, c.WorkflowID(), value)
 }
 
 func badRecord(err error) error {
@@ -64,16 +93,19 @@ func needsLevel(what string, have uint32) error {
 		Fix: fmt.Sprintf("When every process runs a release that supports it, raise the level: amends level finalize %d.", levelFull)}
 }
 
-func (o *Orchestrator) send(ctx context.Context, topic, wid string, value []byte) error {
+func (o *Orchestrator) send(ctx context.Context, topic, wid string, value []byte) (Position, error) {
 	cl := o.sender.Load()
 	if cl == nil {
-		return movingError(errors.New("this process does not run yet, or no more"))
+		return Position{}, movingError(errors.New("this process does not run yet, or no more"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	rec := &kgo.Record{Topic: topic, Key: []byte(wid), Value: value, Headers: []kgo.RecordHeader{kgo.RecordHeader(contentAvro)}}
-	if err := cl.ProduceSync(ctx, rec).FirstErr(); err != nil {
-		return unreachable("write to topic "+topic, err)
+	rec := &kgo.Record{Topic: topic, Value: value, Headers: []kgo.RecordHeader{kgo.RecordHeader(contentAvro)}}
+	if wid != "" {
+		rec.Key = []byte(wid)
 	}
-	return nil
+	if err := cl.ProduceSync(ctx, rec).FirstErr(); err != nil {
+		return Position{}, unreachable("write to topic "+topic, err)
+	}
+	return positionOf(o.topics, topic, rec.Partition, rec.Offset), nil
 }

@@ -35,6 +35,13 @@ func (m *member) route(task int32) (active string, standbys []string, ok bool) {
 	return m.mu.share.routes.find(task)
 }
 
+// addresses are those that the last plan names.
+func (m *member) addresses() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.mu.share.routes.addresses)
+}
+
 // told receives what the leader said, while the rebalance is under way.
 func (m *member) told(s share) {
 	m.mu.Lock()

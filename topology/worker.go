@@ -592,6 +592,17 @@ func (w *Worker) Copies(task int32) []string {
 	return standbys
 }
 
+// Addresses are those of all processes of the group that told one, this one included, as the group's
+// last plan said; nil when it said nothing.
+func (w *Worker) Addresses() []string {
+	select {
+	case <-w.ready:
+		return w.member.addresses()
+	default:
+		return nil
+	}
+}
+
 // awaitEvery is how often Await looks.
 const awaitEvery = 2 * time.Millisecond
 

@@ -103,8 +103,12 @@ var rules = map[string]rule{
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "orchestrator is sagas on topology: it reaches the store through the Cycle and the View",
 	},
+	"cluster": {
+		own: []string{"orchestrator", "sagas", "protocol", "query"},
+		why: "cluster asks the processes of a namespace and merges: Kafka and the store are the orchestrator's",
+	},
 	"api": {
-		own:   []string{"orchestrator", "sagas", "protocol"},
+		own:   []string{"cluster", "orchestrator", "sagas", "protocol"},
 		third: []string{"github.com/prometheus/client_golang/"},
 		why:   "api is a thin face of orchestrator: ask it, not Kafka or the store",
 	},
