@@ -16,7 +16,7 @@ FUZZTIME ?= 20s
 BLOCK ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy fmt fmt-check nightly kafka-up kafka-down kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean bench-isolation
+.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy web browser browser-test screenshots fmt fmt-check nightly kafka-up kafka-down kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean bench-isolation
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -86,6 +86,23 @@ lint: bin/staticcheck ## staticcheck, by the list in staticcheck.conf
 bin/staticcheck: tools/go.mod tools/go.sum
 	$(GO) -C tools build -o ../$@ honnef.co/go/tools/cmd/staticcheck
 	@touch $@
+
+web: bin/templ ## make the Go files of the pages from the templates in web/
+	cd web && ../bin/templ generate
+
+bin/templ: tools/go.mod tools/go.sum
+	$(GO) -C tools build -o ../$@ github.com/a-h/templ/cmd/templ
+	@touch $@
+
+browser: ## install Chromium for the browser tests (Debian, Ubuntu; needs root)
+	apt-get update && apt-get install -y --no-install-recommends chromium
+
+browser-test: ## the pages in Chromium: live updates, repairs, keyboard, names, contrast (make browser installs it)
+	AMENDS_BROWSER=must $(GO) test -tags $(TAGS) -count=1 -timeout 10m -v -run '^TestBrowser' ./web/...
+
+SCREENSHOTS ?= screenshots
+screenshots: ## every page in light and dark, as PNG in SCREENSHOTS (screenshots/)
+	AMENDS_BROWSER=must AMENDS_SCREENSHOTS=$(abspath $(SCREENSHOTS)) $(GO) test -tags $(TAGS) -count=1 -timeout 10m -run '^TestScreenshots$$' ./web
 
 tidy: ## go.mod is tidy; packages import only what the house allows
 	$(GO) mod tidy -diff

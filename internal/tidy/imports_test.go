@@ -112,6 +112,11 @@ var rules = map[string]rule{
 		third: []string{"github.com/prometheus/client_golang/"},
 		why:   "api is a thin face of orchestrator: ask it, not Kafka or the store",
 	},
+	"web": {
+		own:   []string{"sagas", "diagram"},
+		third: []string{"github.com/a-h/templ"},
+		why:   "web shows what its Source answers: it asks no cluster, no API and no store by itself",
+	},
 	"client": {
 		own:   []string{"protocol"},
 		third: []string{kgo},
