@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -85,7 +86,8 @@ func BenchmarkParked(b *testing.B) {
 		took := full.lastFired().Sub(began)
 		slices.Sort(during)
 		late := percentile(during, 99) / percentile(before, 99)
-		fmt.Printf("%9d timers at once: all fired after %.1f s (limit %v)\n", timers, took.Seconds(), timersLimit)
+		fmt.Printf("%9d timers at once: all fired after %.1f s (limit %v), %.0f per second, %.0f in a cycle\n",
+			timers, took.Seconds(), timersLimit, float64(timers)/took.Seconds(), float64(timers)/float64(max(1, full.cycles.Load())))
 		fmt.Printf("others meanwhile:        p50 %.0f ms, p99 %.0f ms; before p50 %.0f ms, p99 %.0f ms; p99 ratio %.2f (limit %.1f)\n",
 			percentile(during, 50), percentile(during, 99), percentile(before, 50), percentile(before, 99), late, latencyLimit)
 		used, err := bench.UsageOf(os.Getpid())
@@ -93,7 +95,7 @@ func BenchmarkParked(b *testing.B) {
 			b.Log(err) // there is no /proc here
 		}
 		resident := used.Peak
-		fmt.Printf("memory:                  RSS %d MiB at most, budget %d MiB, driver and participant included\n", resident>>20, *memoryFlag>>20)
+		fmt.Printf("memory:                  RSS %d MiB at most, %d MiB now, budget %d MiB, driver and participant included\n", resident>>20, used.RSS>>20, *memoryFlag>>20)
 		full.stop()
 
 		b.ReportMetric(ratio, "cost-ratio")
@@ -115,7 +117,9 @@ type parked struct {
 	ended  chan error
 	cancel context.CancelFunc
 
+	parked bool
 	ahead  atomic.Int64 // of the clock, in ns
+	cycles atomic.Int64 // with timers
 	fired  atomic.Int64
 	last   atomic.Int64 // unix ns of the last cycle with timers
 	wiped  atomic.Int64
@@ -123,7 +127,7 @@ type parked struct {
 }
 
 func newParked(b *testing.B, c *kafkatest.Cluster, name string, n, timers int) *parked {
-	p := &parked{b: b, ended: make(chan error, 1)}
+	p := &parked{b: b, ended: make(chan error, 1), parked: n > 0}
 	ns := c.Namespace() + "-" + name
 	p.cfg = orchestrator.Config{
 		Namespace: ns, Brokers: c.Seeds(), DataDir: b.TempDir(),
@@ -134,6 +138,7 @@ func newParked(b *testing.B, c *kafkatest.Cluster, name string, n, timers int) *
 			Cycle: func(s topology.CycleStats) {
 				p.inputs.Add(int64(s.Records + s.Timers))
 				if s.Timers > 0 && p.ahead.Load() > 0 {
+					p.cycles.Add(1)
 					p.fired.Add(int64(s.Timers))
 					p.last.Store(time.Now().UnixNano())
 				}
@@ -234,7 +239,25 @@ func (p *parked) fill(c *kafkatest.Cluster, topics protocol.Topics, n, timers in
 	}
 	runtime.GC()
 	debug.FreeOSMemory()
-	fmt.Printf("filled:                  %d parked sagas in %.1f s\n", n, time.Since(began).Seconds())
+	fmt.Printf("filled:                  %d parked sagas in %.1f s, %d MiB on disk\n", n, time.Since(began).Seconds(), diskUsed(b, p.cfg.DataDir)>>20)
+}
+
+// diskUsed is the size of all files under dir.
+func diskUsed(b *testing.B, dir string) (bytes int64) {
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return bytes
 }
 
 // parkedIndex is what package orchestrator derives from an instance.
@@ -291,7 +314,10 @@ func (p *parked) start() {
 		p.b.Fatal("a store was thrown away: it is not what the process makes itself")
 	}
 	fmt.Printf("start:                   all tasks run after %.2f s\n", time.Since(began).Seconds())
-	p.run(500, 100, "warm")
+	p.run(*loopFlag/4, 100, "warm")
+	if !p.parked { // the broker is new as well
+		p.run(2**loopFlag, 500, "warm-broker")
+	}
 }
 
 // run runs transfers and returns the time that each took, sorted.

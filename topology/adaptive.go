@@ -29,6 +29,8 @@ type batching struct {
 
 	caps map[string]sizeCap // topics that have refused a record for its size
 
+	beside beside // how many timers go with records
+
 	arrived int           // records that waited when the last commit ended
 	took    time.Duration // of the last commit
 }
@@ -127,7 +129,7 @@ func (b *batching) releases(records int) int {
 }
 
 // timers is the most timers that a cycle with that many records fires.
-func (b *batching) timers(records int) int {
+func (b *batching) timers(records int, now time.Time) int {
 	switch {
 	case b.wakeOnly, b.doomed.release != nil:
 		return 0
@@ -135,12 +137,8 @@ func (b *batching) timers(records int) int {
 		return 1
 	case b.limit > 0:
 		return min(b.limit-records, b.limits.CycleTimers)
-	case records > 0:
-		// Somebody waits for these records. A million timers that are due at
-		// once must not double their way.
-		return (b.limits.CycleTimers + 1) / 2
 	}
-	return b.limits.CycleTimers
+	return b.beside.limit(records, now, b.limits.CycleTimers)
 }
 
 // condemned is the reason why rec goes to Poison, or nil.

@@ -139,8 +139,9 @@ type Limits struct {
 	// of a partition. Progress records that older releases cannot read are
 	// written while a key is hot. Default 0: the order of the partition.
 	KeyRecords int
-	// CycleTimers is the most due timers one cycle fires; a cycle that has
-	// records fires half as many. Default 500.
+	// CycleTimers is the most due timers one cycle fires. While there are records
+	// it is as many as do not make the cycle half as long again, an eighth of this
+	// at least (beside.go). Default 500.
 	CycleTimers int
 	// CycleBytes ends a cycle once its inputs, writes and outputs are that
 	// large. Default 4 MiB.

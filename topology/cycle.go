@@ -218,7 +218,7 @@ func (t *task) cycle(ctx context.Context) (worked bool, err error) {
 	}
 
 	// the same for the timers that are due
-	if err := c.timers(t.batching.timers(c.taken + c.pumped)); err != nil {
+	if err := c.timers(t.batching.timers(c.taken+c.pumped, c.started)); err != nil {
 		return false, err
 	}
 	if c.taken == 0 && c.batch.Len() == 0 && len(c.outs) == 0 {

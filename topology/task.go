@@ -415,6 +415,8 @@ func (t *task) finished(c *Cycle) {
 	t.positions.copyFrom(&c.positions)
 	clear(t.scratch)
 	t.batching.committed(c.stats.Commit, t.queue.len())
+	next, ok := t.store.NextDue()
+	t.batching.beside.committed(c.taken+c.pumped, c.fired, c.stats.Process+c.stats.Commit+c.stats.Apply, ok && next <= c.now, t.cfg.Limits.CycleTimers)
 	t.publish(t.store.Position().Next)
 	t.hooks.cycle(c.stats)
 	if c.stats.Forwarded > 0 {
