@@ -124,7 +124,7 @@ kafka-down: ## stop the Kafka that kafka-up started
 kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one started for it
 	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -p 1 -v -timeout 20m $(KAFKA_TEST_FLAGS) $(ON_KAFKA)
 
-ROLL_FLAGS ?= -roll.processes 3 -roll.rate 300 -roll.rounds 5 -roll.kills 3 -roll.state 200 -roll.limits
+ROLL_FLAGS ?= -roll.processes 3 -roll.partitions 12 -roll.rate 300 -roll.rounds 5 -roll.kills 3 -roll.state 200 -roll.within 12m -roll.limits
 roll: build ## rolling restarts and kill -9 under load on three brokers: prints the gaps, fails when a limit is not held (ROLL_FLAGS)
 	NODES=3 KAFKA_PORT=$(or $(KAFKA_PORT),19092) KAFKA_HEAP=$(or $(KAFKA_HEAP),1g) deploy/kafka/with-kafka.sh \
 		$(GO) test -tags $(TAGS) -count=1 -v -timeout 60m -run '^TestKafkaRoll$$' ./internal/blackbox $(ROLL_FLAGS)

@@ -48,7 +48,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	o.definitions = newDefinitions(cfg.Namespace, topics.Defs, cfg.Logger)
 	o.announcer = newAnnouncer(cfg, topics.Members)
 	o.mu.tallies = map[int32]*tally{}
-	o.metrics.registry.MustRegister(&storeCollector{o: o}, &destinationCollector{o: o})
+	o.metrics.registry.MustRegister(&storeCollector{o: o}, &destinationCollector{o: o}, newStandbyCollector(o.Standbys))
 	return o, nil
 }
 

@@ -112,10 +112,11 @@ func (a *assignor) Balance(b *kgo.ConsumerBalancer, topics map[string]int32) kgo
 	if len(routes.append(nil))*len(ids) > maxRoutesBytes {
 		routes = routeTable{}
 	}
+	takers := slices.ContainsFunc(in.Members, func(m balance.Member) bool { return !m.Draining })
 	var sync syncPlan
 	shares := make(map[string]share, len(out.Members))
 	for _, to := range out.Members {
-		s := share{standby: to.Standby, warmUp: to.WarmUp, next: to.Next, routes: routes}
+		s := share{standby: to.Standby, warmUp: to.WarmUp, next: to.Next, routes: routes, noTakers: !takers}
 		for _, task := range to.Active {
 			if !slices.Contains(now[to.ID][cfg.Changelog], task) {
 				// It comes in the next round, and stays warm until then.
@@ -186,7 +187,7 @@ type plain struct {
 func (p plain) ProtocolName() string { return p.name }
 
 func (p plain) ParseSyncAssignment(b []byte) (map[string][]int32, error) {
-	p.m.told(share{})
+	p.m.told(share{noTakers: true})
 	return p.GroupBalancer.ParseSyncAssignment(b)
 }
 

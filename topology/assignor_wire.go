@@ -100,14 +100,22 @@ func decodeTells(b []byte) (t tells, ok bool) {
 type share struct {
 	standby, warmUp, next []int32
 	routes                routeTable
+	noTakers              bool // every member is about to leave: a drain moves nothing
 }
+
+const flagNoTakers = 1
 
 func (s share) append(b []byte) []byte {
 	b = append(b, wireVersion)
 	b = appendTasks(b, s.standby)
 	b = appendTasks(b, s.warmUp)
 	b = appendTasks(b, s.next)
-	return s.routes.append(b)
+	b = s.routes.append(b)
+	flags := byte(0)
+	if s.noTakers {
+		flags |= flagNoTakers
+	}
+	return append(b, flags)
 }
 
 func decodeShare(b []byte) (s share, ok bool) {
@@ -119,6 +127,9 @@ func decodeShare(b []byte) (s share, ok bool) {
 	s.routes = r.routes()
 	if r.bad {
 		return share{}, false
+	}
+	if len(r.b) > 0 { // an older leader does not say it
+		s.noTakers = r.byte()&flagNoTakers != 0
 	}
 	return s, true
 }

@@ -76,11 +76,19 @@ func (m *member) tells() tells {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// A task that is being taken over has no store to show for a moment. It is as
-	// warm as the copy that it is made from.
+	// A task that is being taken over does not know for a moment what its store
+	// lacks. It is as warm as the copy that it is made from.
 	for _, h := range m.mu.told {
-		if m.mu.owned[h.Task] && !slices.ContainsFunc(held, func(now balance.Held) bool { return now.Task == h.Task }) {
-			held = append(held, h)
+		same := func(now balance.Held) bool { return now.Task == h.Task }
+		i := slices.IndexFunc(held, same)
+		if i >= 0 {
+			_, known := held[i].Lag()
+			if known {
+				continue
+			}
+		}
+		if _, known := h.Lag(); known && m.mu.owned[h.Task] {
+			held = append(slices.DeleteFunc(held, same), h)
 		}
 	}
 	t.held = ascending(held)
@@ -170,6 +178,15 @@ func (m *member) drain() {
 	m.mu.draining = true
 	m.mu.Unlock()
 	m.rejoin()
+}
+
+// noTakers says that, as far as the present plan knows, nobody would take a task
+// over that a drain gives away: all members drain, or the group shares its tasks
+// by the plain protocol, which knows no drain.
+func (m *member) noTakers() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.share.noTakers
 }
 
 // refuse replaces the list of tasks that this process cannot run for now. It no

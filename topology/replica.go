@@ -31,6 +31,7 @@ type replica struct {
 	dir       string
 
 	store     *statestore.Store           // of the holder's goroutine; nil while closed
+	has       atomic.Int64                // position that the store has at least, open or closed; 0 for nothing
 	faulted   atomic.Pointer[func(error)] // of the holder: what to do when the store fails
 	restoring struct{ next, target atomic.Int64 }
 }
@@ -41,12 +42,19 @@ type holder interface {
 	gone() <-chan struct{}
 }
 
+// storeDir is the directory of a task's store.
+func storeDir(cfg *Config, id int32) string {
+	return cfg.FS.PathJoin(cfg.DataDir, fmt.Sprintf("task-%d", id))
+}
+
 func newReplica(w *Worker, id int32) *replica {
-	return &replica{
+	r := &replica{
 		w: w, cfg: &w.cfg, log: w.log.With("task", id), hooks: &w.hooks,
 		id: id, tasks: w.layout.tasks,
-		dir: w.cfg.FS.PathJoin(w.cfg.DataDir, fmt.Sprintf("task-%d", id)),
+		dir: storeDir(&w.cfg, id),
 	}
+	r.has.Store(readNote(w.cfg.FS, r.dir))
+	return r
 }
 
 // take makes fault the one that hears of a failed store.
@@ -70,6 +78,7 @@ func (r *replica) openStore() error {
 		return fmt.Errorf("open store: %w", err)
 	}
 	r.store = store
+	r.has.Store(store.Position().Next)
 	return nil
 }
 
@@ -89,15 +98,21 @@ func (r *replica) closeStore() {
 	if r.store == nil {
 		return
 	}
+	next := r.store.Position().Next
 	if err := r.store.Close(); err != nil {
 		r.log.Warn("store was not closed cleanly", "error", err)
 	}
 	r.store = nil
+	r.has.Store(next)
+	if err := writeNote(r.cfg.FS, r.dir, next); err != nil {
+		r.log.Debug("no note of the store's position was left", "error", err)
+	}
 }
 
 // wipe throws the local copy away.
 func (r *replica) wipe(reason string) error {
 	r.closeStore()
+	r.has.Store(0)
 	r.log.Warn("local store is thrown away and rebuilt from the changelog", "reason", reason)
 	r.hooks.wiped(r.id, reason)
 	if err := statestore.Wipe(r.cfg.FS, r.dir); err != nil {
@@ -134,6 +149,22 @@ func (r *replica) catchUp(ctx context.Context) (records int64, err error) {
 		}
 	}
 	return records, nil
+}
+
+// merging writes a line every few seconds while a restore that has read all puts
+// its keys in order, which takes a large store a while.
+func (r *replica) merging() func(keys int64) {
+	var began, logged time.Time
+	return func(keys int64) {
+		now := time.Now()
+		if began.IsZero() {
+			began, logged = now, now
+		}
+		if now.Sub(logged) >= logEvery {
+			logged = now
+			r.log.Info("restored, putting in order", "keys", keys, "took", now.Sub(began))
+		}
+	}
 }
 
 // restore brings the store to an end of the changelog, or wipes it first when it
@@ -178,6 +209,7 @@ func (r *replica) restore(ctx context.Context, ends changelog.Range) (records in
 			r.restoring.next.Store(next)
 			r.hooks.restore(r.id, next, ends.End)
 		},
+		OnMerge: r.merging(),
 	}
 	records, err = reading.Into(ctx, r.store)
 	if err != nil {

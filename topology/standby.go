@@ -71,9 +71,13 @@ type Lag struct {
 	Records int64
 	// Age is the time since the store had all that was committed. It counts on
 	// between two looks at the changelog's end, so it is never too small; a
-	// standby that gets on stays within a second or two.
+	// standby that gets on stays within a second or two. The largest duration
+	// there is while the store has never been up to date.
 	Age time.Duration
 }
+
+// Known says that Age is: the store has been up to date at some time.
+func (l Lag) Known() bool { return l.Age != ageUnknown }
 
 func newStandby(r *replica, former holder) *standby {
 	s := &standby{replica: r, former: former, stop: make(chan struct{}), done: make(chan struct{})}

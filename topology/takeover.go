@@ -66,7 +66,8 @@ func (t *task) takeover(ctx context.Context) error {
 	if err := t.resume(ctx); err != nil {
 		return err
 	}
-	t.hooks.restored(t.id, records+rest, time.Since(began))
+	t.tookOver = time.Now()
+	t.hooks.restored(t.id, records+rest, t.tookOver.Sub(began))
 	t.log.Info("taken over", "position", t.store.Position().Next, "before", records, "after", rest,
 		"warming", fenced.Sub(began), "fencing", ids.Sub(fenced), "reading", time.Since(ids))
 	return nil

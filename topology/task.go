@@ -96,6 +96,7 @@ type task struct {
 	epoch     int64
 	commits   uint64
 	lastTime  int64
+	tookOver  time.Time // when the last takeover was through; zero after the first commit
 	scratch   []*kgo.Record
 	rest      []*kgo.Record // scratch of pick
 	hot       bool          // the last cycle has passed records over
@@ -414,6 +415,10 @@ func (t *task) finished(c *Cycle) {
 	t.lastTime = max(t.lastTime, c.now)
 	t.positions.copyFrom(&c.positions)
 	clear(t.scratch)
+	if !t.tookOver.IsZero() {
+		t.log.Info("first commit after the takeover", "resumed", time.Since(t.tookOver), "commit", c.stats.Commit)
+		t.tookOver = time.Time{}
+	}
 	t.batching.committed(c.stats.Commit, t.queue.len())
 	next, ok := t.store.NextDue()
 	t.batching.beside.committed(c.taken+c.pumped, c.fired, c.stats.Process+c.stats.Commit+c.stats.Apply, ok && next <= c.now, t.cfg.Limits.CycleTimers)

@@ -134,12 +134,19 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) clientOpts(ctx context.Context) []kgo.Opt {
 	// Brokers may ask clients for metrics. Three clients and two per task would
 	// each push theirs; ours come from Hooks.
-	opts := append([]kgo.Opt{kgo.DisableClientMetrics()}, w.cfg.Client...)
+	opts := append([]kgo.Opt{kgo.DisableClientMetrics(), kgo.MetadataMinAge(metadataMinAge)}, w.cfg.Client...)
 	if w.cfg.Advertise != "" {
 		opts = append(opts, kgo.ClientID(clientPrefix+w.cfg.Advertise))
 	}
 	return append(opts, kgo.WithContext(ctx))
 }
+
+// metadataMinAge is how long a client waits between two looks at the topics. It
+// does not produce to a partition that has refused it, for whatever reason, before
+// it has looked again; one of the reasons is that the markers of the transaction
+// before are late, which passes in milliseconds. With the client's own 5 s each of
+// them would stop the task for so long.
+const metadataMinAge = 50 * time.Millisecond
 
 // start connects and joins the group.
 func (w *Worker) start(ctx context.Context) error {
@@ -169,6 +176,13 @@ func (w *Worker) start(ctx context.Context) error {
 	}
 	w.tails.pace = tailPace
 	go w.tails.run()
+	w.mu.Lock()
+	for id := range layout.tasks {
+		if readNote(w.cfg.FS, storeDir(&w.cfg, id)) > 0 {
+			w.replicaLocked(id)
+		}
+	}
+	w.mu.Unlock()
 	if w.member, err = newMember(&w.cfg, w.clientOpts(w.hard), w.held); err != nil {
 		return err
 	}
@@ -663,20 +677,30 @@ func (w *Worker) Wake(task int32) {
 }
 
 // held tells the group what this process has: the stores of its tasks, which
-// lack nothing, and those of its standbys.
+// lack nothing, those of its standbys, and those that nobody uses now, or not yet,
+// of which it does not know what they lack.
 func (w *Worker) held() []balance.Held {
 	var list []balance.Held
+	told := make(map[int32]bool)
+	add := func(h balance.Held) { list, told[h.Task] = append(list, h), true }
 	for _, t := range w.running() {
 		if t.serving.Load() == nil {
 			continue
 		}
 		t.mu.Lock()
-		list = append(list, balance.Held{Task: t.id, Position: t.mu.next, End: t.mu.next})
+		add(balance.Held{Task: t.id, Position: t.mu.next, End: t.mu.next})
 		t.mu.Unlock()
 	}
 	for _, s := range w.standing() {
 		if s.serving.Load() != nil {
-			list = append(list, s.held())
+			add(s.held())
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, r := range w.mu.replicas {
+		if at := r.has.Load(); at > 0 && !told[id] {
+			list = append(list, balance.Held{Task: id, Position: at, End: -1})
 		}
 	}
 	return list

@@ -59,6 +59,7 @@ var rows = []row{
 	{"Cluster", []panel{
 		{"Tasks", "Tasks by state. A halted one needs a person; its reason is in the log and under /readyz.", "short", [][2]string{{"sum by (state) (amends_task_state)", "{{state}}"}}},
 		{"Left to restore", "Changelog records that tasks have yet to load.", "short", [][2]string{{"sum by (instance) (amends_restore_remaining_records)", "{{instance}}"}}},
+		{"Standbys behind", "Changelog records that the copy which is furthest behind lacks. Beyond 10 000 it does not take its task over at once.", "short", [][2]string{{"max by (instance) (amends_standby_lag_records)", "{{instance}}"}}},
 		{"Rebalances", "Tasks given and taken.", "short", [][2]string{{"sum by (instance, cause) (increase(amends_rebalances_total[5m]))", "{{instance}} {{cause}}"}}},
 		{"Versions", "Processes by version.", "short", [][2]string{{"count by (version) (amends_build_info)", "{{version}}"}}},
 		{"Memory", "Resident memory by process.", "bytes", [][2]string{{"process_resident_memory_bytes and on (instance) amends_build_info", "{{instance}}"}}},

@@ -32,6 +32,8 @@ var alerts = []rule{
 		"Timers fire {{ $value | humanizeDuration }} late.", "Deadlines and retries are late by that. As for AmendsSlow."),
 	alert("AmendsRestoring", "sum by (instance) (amends_restore_remaining_records) > 0", "15m", "ticket",
 		"{{ $labels.instance }} has been restoring for a quarter of an hour.", "Its disk was empty or its copy too old. The tasks that it restores stand still unless another process has them."),
+	alert("AmendsStandbyBehind", "max by (instance) (amends_standby_lag_records) > 10000", "15m", "ticket",
+		"A standby of {{ $labels.instance }} has lacked more than 10 000 records for a quarter of an hour.", "If its task's process dies now, the task stands still until the rest is read. The log and /readyz of that process say why it is not getting on."),
 	alert("AmendsVersionsDiffer", "count(count by (version) (amends_build_info)) > 1", "2h", "ticket",
 		"Processes of different versions run side by side.", "A roll has stopped half way. Features of the newer version wait until it is finished."),
 	alert("AmendsRebalances", "sum(increase(amends_rebalances_total[10m])) > 60", "10m", "ticket",

@@ -27,6 +27,7 @@ type Cluster struct {
 	seeds []string
 	dial  func(ctx context.Context, network, address string) (net.Conn, error) // nil: the real network
 	fake  *kfake.Cluster                                                       // nil: real cluster
+	bare  []kgo.Opt                                                            // how to reach it
 	opts  []kgo.Opt                                                            // what every client of this cluster needs
 	group []kgo.Opt                                                            // what group members need besides
 	wait  time.Duration                                                        // how long a helper waits before it fails the test
@@ -142,7 +143,8 @@ func (c *Cluster) finish() {
 	if raced && !c.IsReal() {
 		base = append(base, kgo.WithCompressor(plain{}))
 	}
-	c.opts = append(base, c.opts...)
+	c.bare = base
+	c.opts = append(base[:len(base):len(base)], c.opts...)
 }
 
 // Kfake gives the in-process cluster, for faults; nil on a real cluster.
@@ -167,6 +169,12 @@ func (c *Cluster) Seeds() []string { return c.seeds }
 // the given ones.
 func (c *Cluster) Opts(more ...kgo.Opt) []kgo.Opt {
 	return append(append([]kgo.Opt(nil), c.opts...), more...)
+}
+
+// BareOpts only say how to reach the cluster. Opts hurry the client in some things
+// and slow it down in others; these are for what the product does by itself.
+func (c *Cluster) BareOpts(more ...kgo.Opt) []kgo.Opt {
+	return append(append([]kgo.Opt(nil), c.bare...), more...)
 }
 
 // GroupOpts are Opts for a member of a consumer group: session and heartbeat
