@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/explain"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/topology"
 )
@@ -94,6 +95,9 @@ type Config struct {
 	// Destinations say when to stop writing to topics of others (command topics, topics of events and
 	// results), and how fast this process writes to them. Default: those of package topology.
 	Destinations topology.Destinations
+
+	// Explain bounds what one explanation of an instance asks of Kafka. Default: those of package explain.
+	Explain explain.Limits
 
 	// Hooks are called as things happen, beside those that feed the metrics.
 	Hooks topology.Hooks

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/explain"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
@@ -26,7 +27,8 @@ type Orchestrator struct {
 	announcer   *announcer
 	layout      layout // set before worker
 	worker      atomic.Pointer[topology.Worker]
-	sender      atomic.Pointer[kgo.Client] // while Run works
+	sender      atomic.Pointer[kgo.Client]       // while Run works
+	facts       atomic.Pointer[explain.Gatherer] // while Run works
 
 	mu struct {
 		sync.Mutex
@@ -99,6 +101,8 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	defer sender.Close()
 	o.sender.Store(sender)
 	defer o.sender.Store(nil)
+	o.facts.Store(explain.NewGatherer(explain.NewKafka(sender, o.cfg.clientOpts()...), o.cfg.Explain, o.cfg.Clock, protocol.Partition))
+	defer o.facts.Store(nil)
 	o.announcer.worker = w
 	o.worker.Store(w)
 	o.cfg.Logger.Info("running", "namespace", o.cfg.Namespace, "partitions", o.layout.partitions, "tasks", o.layout.tasks, "version", Version)

@@ -98,8 +98,13 @@ var rules = map[string]rule{
 		third: []string{"cel.dev/"},
 		why:   "query compiles a condition over rows that it is given: it knows no store",
 	},
+	"explain": {
+		own:   []string{"sagas", "protocol"},
+		third: []string{kgo},
+		why:   "explain is a pure function of an instance and facts, and the questions to Kafka that find them: nothing of the runtime",
+	},
 	"orchestrator": {
-		own:   []string{"sagas", "protocol", "topology", "statestore", "query"},
+		own:   []string{"sagas", "protocol", "topology", "statestore", "query", "explain"},
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "orchestrator is sagas on topology: it reaches the store through the Cycle and the View",
 	},
