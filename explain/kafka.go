@@ -30,7 +30,10 @@ func NewKafka(cl *kgo.Client, opts ...kgo.Opt) *Kafka {
 // Topic implements Cluster.
 func (k *Kafka) Topic(ctx context.Context, topic string) (int32, string, error) {
 	details, err := k.adm.ListTopics(ctx, topic)
-	if err != nil {
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return 0, TopicDenied, nil
+	case err != nil:
 		return 0, TopicUnknown, err
 	}
 	d := details[topic]
