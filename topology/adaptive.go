@@ -13,9 +13,9 @@ import (
 //
 // An idle task commits at once: the first record after a pause waits for
 // nothing. Under load the batch is what arrived while the last commit was under
-// way. Only when records come so fast that a short wait would add many of them
-// does a task gather for a moment, because the cost of a transaction at the
-// broker does not depend on its size.
+// way. Only when commits queue, and records come so fast that a short wait adds
+// many of them, does a task gather for a moment, because the cost of a
+// transaction at the broker does not depend on its size.
 //
 // When the broker refuses a record of a batch (too large, no such topic), the
 // batch is halved until one input remains; that one is then condemned, and goes
@@ -33,6 +33,7 @@ type batching struct {
 
 	arrived int           // records that waited when the last commit ended
 	took    time.Duration // of the last commit
+	fastest time.Duration // of the commits of late; what one takes when nobody is in its way
 }
 
 // doom names the one input whose outputs Kafka refuses.
@@ -217,6 +218,12 @@ func (b *batching) refused(c *Cycle, err *recordError) error {
 // committed notes how the cycle went that is now done.
 func (b *batching) committed(took time.Duration, waiting int) {
 	b.took, b.arrived = took, waiting
+	if b.fastest > 0 { // forgotten slowly: a partition may move to a broker that is further away
+		b.fastest += time.Duration(float64(b.fastest) * float64(took) / float64(fastestFor))
+	}
+	if b.fastest == 0 || took < b.fastest {
+		b.fastest = took
+	}
 	b.wakeOnly = false
 	if b.doomed.seen {
 		b.doomed = doom{}
@@ -241,7 +248,14 @@ func (b *batching) idle() (narrowed bool) {
 	return narrowed
 }
 
+// fastestFor is the time spent in commits after which b.fastest has about doubled, if none was as fast.
+const fastestFor = 10 * time.Minute
+
 // gather is how long to wait for more records before the next cycle.
+//
+// A commit that takes longer than the fastest has waited for something that others use too: a processor,
+// or the broker. Fewer and larger transactions are the remedy, so the wait is twice that time. When
+// commits are as fast as they can be, waiting would gain nothing.
 func (b *batching) gather() time.Duration {
 	if b.limits.Gather <= 0 || b.arrived == 0 || b.took <= 0 || b.limit > 0 {
 		return 0
@@ -249,7 +263,7 @@ func (b *batching) gather() time.Duration {
 	if b.arrived >= b.limits.CycleRecords/2 {
 		return 0
 	}
-	window := min(b.limits.Gather, b.took/2)
+	window := min(b.limits.Gather, 2*(b.took-b.fastest))
 	if expected := float64(b.arrived) * float64(window) / float64(b.took); expected < gatherLeast {
 		return 0
 	}

@@ -81,22 +81,41 @@ func TestBisectionEndsInHalt(t *testing.T) {
 }
 
 func TestGather(t *testing.T) {
+	const ms = time.Millisecond
 	for _, tc := range []struct {
-		name    string
-		arrived int
-		took    time.Duration
-		want    time.Duration
+		name          string
+		arrived       int
+		took, fastest time.Duration
+		want          time.Duration
 	}{
-		{"idle", 0, 5 * time.Millisecond, 0},
-		{"a trickle", 3, 5 * time.Millisecond, 0},
-		{"a stream", 200, 5 * time.Millisecond, 2 * time.Millisecond},
-		{"a stream and a fast broker", 200, time.Millisecond, time.Millisecond / 2},
-		{"batch is large already", 1500, 5 * time.Millisecond, 0},
-		{"no time has passed", 500, 0, 0},
+		{"idle", 0, 5 * ms, 3 * ms, 0},
+		{"a trickle", 3, 5 * ms, 3 * ms, 0},
+		{"a stream, and commits that are slowed down", 200, 5 * ms, 3 * ms, 4 * ms},
+		{"at most Gather", 200, 50 * ms, 3 * ms, 20 * ms},
+		{"a stream that nothing slows down", 200, 3 * ms, 3 * ms, 0},
+		{"batch is large already", 1500, 5 * ms, 3 * ms, 0},
+		{"no time has passed", 500, 0, 0, 0},
 	} {
-		b := batching{limits: &Limits{CycleRecords: 2000, Gather: 2 * time.Millisecond}, arrived: tc.arrived, took: tc.took}
+		b := batching{limits: &Limits{CycleRecords: 2000, Gather: 20 * ms}, arrived: tc.arrived, took: tc.took, fastest: tc.fastest}
 		if got := b.gather(); got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
+	}
+}
+
+// TestFastest: the fastest commit counts at once, and is forgotten when none has been as fast for minutes.
+func TestFastest(t *testing.T) {
+	b := batching{limits: &Limits{CycleRecords: 2000, Gather: 20 * time.Millisecond}}
+	for _, took := range []time.Duration{9, 3, 12} {
+		b.committed(took*time.Millisecond, 100)
+	}
+	if got := b.fastest.Round(time.Millisecond); got != 3*time.Millisecond {
+		t.Errorf("fastest %v, want 3ms", got)
+	}
+	for range 60 * 60 * 100 { // an hour of it
+		b.committed(10*time.Millisecond, 100)
+	}
+	if b.fastest != 10*time.Millisecond || b.gather() != 0 {
+		t.Errorf("fastest %v, gather %v after an hour of commits of 10ms", b.fastest, b.gather())
 	}
 }

@@ -149,7 +149,8 @@ type Limits struct {
 	// CycleTime ends a cycle that has processed for that long. Default 100 ms.
 	CycleTime time.Duration
 	// Gather is the longest a loaded task waits for more records before it
-	// starts the next cycle. Default 2 ms; negative for never.
+	// starts the next cycle: only when its commits take longer than they
+	// need to. Default 20 ms; negative for never.
 	Gather time.Duration
 	// QueueRecords and QueueBytes are the high marks of a task's queue: over
 	// either, its partitions are paused until it is below half of both.
@@ -276,7 +277,7 @@ func (c Config) withDefaults() Config {
 	def(&l.CycleTimers, 500)
 	def(&l.CycleBytes, 4<<20)
 	def(&l.CycleTime, 100*time.Millisecond)
-	def(&l.Gather, 2*time.Millisecond)
+	def(&l.Gather, 20*time.Millisecond)
 	def(&l.QueueRecords, 8192)
 	def(&l.QueueBytes, 8<<20)
 	def(&l.FetchBytes, 8<<20)
