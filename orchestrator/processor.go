@@ -29,7 +29,8 @@ type processor struct {
 	again       func() // asks for another Wake
 
 	headers []protocol.Header // scratch of Decode
-	encoded int               // size of the last encoded instance, to size the next
+	encoded []byte            // scratch of store: the cycle copies what is put
+	fact    []byte            // scratch of lifecycle
 }
 
 // Process is the walk of one record: decode (already done) -> load -> advance -> stage. All that it

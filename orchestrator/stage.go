@@ -18,6 +18,18 @@ type origin struct {
 	event  sagas.Event
 	stored *sagas.Record   // nil = there was no instance
 	before *sagas.Instance // as Step gave it: of an instance in pages it may be a part
+	key    []byte          // wid as the key of records; made when it is needed first
+}
+
+// recordKey is the key of the records about wid. They share it, as nobody changes it.
+func (o *origin) recordKey(wid string) []byte {
+	if wid != o.wid {
+		return []byte(wid)
+	}
+	if o.key == nil {
+		o.key = []byte(wid)
+	}
+	return o.key
 }
 
 // stage turns what Step returned into writes and records of this cycle.
@@ -31,10 +43,10 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 	for _, e := range effects {
 		switch e := e.(type) {
 		case sagas.Command:
-			c.Emit(p.command(&e))
+			c.Emit(p.command(&e, o))
 			p.counts.command(&e)
 		case sagas.Lifecycle:
-			rec, err := p.lifecycle(&e, o.rec)
+			rec, err := p.lifecycle(&e, o)
 			if err != nil {
 				return err
 			}
@@ -76,10 +88,10 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 }
 
 // command is the record of one command: the protocol in headers, the payload as it is.
-func (p *processor) command(e *sagas.Command) *topology.Record {
+func (p *processor) command(e *sagas.Command, o *origin) *topology.Record {
 	op := protocol.Op(e.Op.String())
 	token := protocol.Token{WorkflowID: e.WorkflowID, Run: e.Run, Path: e.Path, Op: op, Round: e.Round, Attempt: e.Attempt}
-	key := []byte(e.WorkflowID)
+	key := o.recordKey(e.WorkflowID)
 	return &topology.Record{
 		Topic: e.Topic, Partition: topology.ByKey, Key: key, Value: e.Payload,
 		Headers: recordHeaders(protocol.Command{
@@ -91,8 +103,17 @@ func (p *processor) command(e *sagas.Command) *topology.Record {
 	}
 }
 
+// factRecord is a record of a fact with its headers beside it: one piece of memory instead of two.
+type factRecord struct {
+	record  topology.Record
+	headers [3]topology.Header
+}
+
+// seqMost is the length of the largest number of a fact in decimal.
+const seqMost = 20
+
 // lifecycle is the record of one fact, in Avro's single-object encoding.
-func (p *processor) lifecycle(e *sagas.Lifecycle, rec *topology.Record) (*topology.Record, error) {
+func (p *processor) lifecycle(e *sagas.Lifecycle, o *origin) (*topology.Record, error) {
 	fact := protocol.Lifecycle{
 		WorkflowID: e.WorkflowID, Run: e.Run, Seq: e.Seq, Rev: e.Rev, At: int64(e.At), Kind: string(e.Kind), Path: e.Path,
 		Phase: e.Phase.String(), Attention: e.Attention, Cause: e.Cause, Detail: details(e.Detail),
@@ -100,22 +121,46 @@ func (p *processor) lifecycle(e *sagas.Lifecycle, rec *topology.Record) (*topolo
 	if e.Type != "" {
 		fact.Definition = definitionRef{e.Type, e.Version}.String()
 	}
-	if rec != nil {
-		fact.Source = &protocol.Source{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}
+	var source protocol.Source
+	if rec := o.rec; rec != nil {
+		source = protocol.Source{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}
+		fact.Source = &source
 	}
-	value, err := protocol.AppendLifecycle(nil, &fact)
+	buf, err := protocol.AppendLifecycle(p.fact[:0], &fact)
 	if err != nil {
 		return nil, fmt.Errorf("encode the lifecycle record %s of %s: %w", e.Kind, e.WorkflowID, err)
 	}
-	return &topology.Record{
-		Topic: p.topics.Lifecycle, Partition: topology.ByKey, Key: []byte(e.WorkflowID), Value: value,
-		Headers: []topology.Header{
-			{Key: protocol.HeaderKind, Value: []byte(e.Kind)},
-			{Key: protocol.HeaderSeq, Value: strconv.AppendUint(nil, e.Seq, 10)},
-			contentAvro,
-		},
-	}, nil
+	p.fact = buf
+	// The value, and behind it the number that goes into a header.
+	value := append(make([]byte, 0, len(buf)+seqMost), buf...)
+	seq := strconv.AppendUint(value[len(value):], e.Seq, 10)
+	f := &factRecord{headers: [3]topology.Header{
+		{Key: protocol.HeaderKind, Value: kindText(e.Kind)},
+		{Key: protocol.HeaderSeq, Value: seq},
+		contentAvro,
+	}}
+	f.record = topology.Record{
+		Topic: p.topics.Lifecycle, Partition: topology.ByKey, Key: o.recordKey(e.WorkflowID), Value: value[:len(value):len(value)],
+		Headers: f.headers[:],
+	}
+	return &f.record, nil
 }
+
+// kindText is the text of a kind; the records of a kind share it.
+func kindText(kind sagas.Kind) []byte {
+	if b, ok := kindTexts[kind]; ok {
+		return b
+	}
+	return []byte(kind)
+}
+
+var kindTexts = func() map[sagas.Kind][]byte {
+	texts := make(map[sagas.Kind][]byte)
+	for _, kind := range protocol.LifecycleKinds() {
+		texts[sagas.Kind(kind)] = []byte(kind)
+	}
+	return texts
+}()
 
 var contentAvro = topology.Header{Key: protocol.HeaderContentType, Value: []byte(protocol.ContentAvro)}
 

@@ -32,7 +32,7 @@ func TestEveryFactCanBeWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		kinds++
-		if _, err := p.lifecycle(&sagas.Lifecycle{WorkflowID: "t/1", Type: "t", Kind: sagas.Kind(kind), Phase: sagas.Running}, nil); err != nil {
+		if _, err := p.lifecycle(&sagas.Lifecycle{WorkflowID: "t/1", Type: "t", Kind: sagas.Kind(kind), Phase: sagas.Running}, &origin{}); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
 		return true

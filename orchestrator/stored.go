@@ -45,6 +45,9 @@ func unreadable(wid string, err error) error {
 	return err
 }
 
+// encodedMost is the largest buffer for encoding that a processor keeps.
+const encodedMost = 64 << 10
+
 // store writes the next state, nothing when it is unchanged. Of an instance in pages it writes those that
 // changed.
 func (p *processor) store(c *topology.Cycle, o *origin, next *sagas.Instance) error {
@@ -67,14 +70,16 @@ func (p *processor) store(c *topology.Cycle, o *origin, next *sagas.Instance) er
 		c.Delete([]byte(o.wid))
 		return nil
 	}
-	value := o.stored.Write(make([]byte, 0, p.encoded+p.encoded/8+64), next, put)
+	value := o.stored.Write(p.encoded[:0], next, put)
+	if p.encoded = value; cap(value) > encodedMost {
+		p.encoded = nil // one large instance must not hold the memory for all that follow
+	}
 	if largest = max(largest, len(value)); largest > sagas.MaxRecordBytes {
 		return fmt.Errorf("%w: %d bytes", errInstanceTooLarge, largest)
 	}
 	if value[0] > firstFormat && p.definitions.current.Load().Level() < levelFull {
 		return fmt.Errorf("%w: record format %d", errAboveLevel, value[0])
 	}
-	p.encoded = len(value)
 	c.Put([]byte(o.wid), value)
 	return nil
 }
