@@ -51,5 +51,5 @@ func (s *Shared) Close() {
 // of a process: a store may hold 2.5 memtables for a while.
 func MemTableSize(budget int64, stores int) uint64 {
 	size := budget * 2 / 5 / int64(max(1, stores))
-	return uint64(min(max(size, 1<<20), 16<<20))
+	return uint64(min(max(size, 1<<20), 8<<20))
 }
