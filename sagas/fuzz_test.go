@@ -56,7 +56,11 @@ func FuzzCanonicalJSON(f *testing.F) {
 	for _, s := range []string{`{"b":1,"a":[1.50,-0,1e400,"\ud83d\ude00"]}`, `12345678901234567890.5`, `[[[[]]]]`, `{"a":1,"a":2}`, `"\u0000"`} {
 		f.Add([]byte(s))
 	}
+	for _, s := range rewriteCases {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, src []byte) {
+		sameAsParsed(t, src)
 		got, err := CanonicalJSON(src)
 		if err != nil {
 			return

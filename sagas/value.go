@@ -63,6 +63,14 @@ func (o *object) set(key string, val any) {
 // bytes, the shortest spelling of strings and numbers. Numbers keep all their digits. It refuses
 // duplicate keys, invalid UTF-8 and texts over the limits.
 func CanonicalJSON(src []byte) ([]byte, error) {
+	if canonical, ok := rewriteJSON(src); ok {
+		return canonical, nil
+	}
+	return parsedJSON(src)
+}
+
+// parsedJSON is CanonicalJSON for all texts.
+func parsedJSON(src []byte) ([]byte, error) {
 	v, err := parseJSON(src)
 	if err != nil {
 		return nil, err
