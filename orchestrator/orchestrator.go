@@ -239,6 +239,25 @@ func (o *Orchestrator) Live() error {
 	return nil
 }
 
+// LookAgain has every task look at the clock now. A task that waits for a timer looks once a minute by
+// itself, so only whoever sets a Clock of its own forward needs it.
+func (o *Orchestrator) LookAgain() {
+	w := o.worker.Load()
+	if w == nil {
+		return
+	}
+	for _, t := range w.Tasks() {
+		w.Wake(t.Task)
+	}
+}
+
+// Crash ends Run as kill -9 would end the process; see topology.Worker.
+func (o *Orchestrator) Crash() {
+	if w := o.worker.Load(); w != nil {
+		w.Crash()
+	}
+}
+
 // Tasks tells what the tasks of this process do.
 func (o *Orchestrator) Tasks() []topology.TaskInfo {
 	if w := o.worker.Load(); w != nil {

@@ -11,7 +11,7 @@ import (
 func newApplyCommand(t *terminal) *cobra.Command {
 	var conn connection
 	cmd := &cobra.Command{
-		Use:   "apply -f FILE...",
+		Use:   "apply FILE|DIR...",
 		Short: "Check and publish definitions, and make them the active versions",
 		Long: `Check and publish definitions, and make each the active version of its saga: all of them or none.
 A version never changes once it is published: raise the number instead. Running instances keep

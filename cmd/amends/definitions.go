@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/sagas"
@@ -18,6 +19,7 @@ func readDefinitions(paths []string) ([]*sagas.Definition, error) {
 	var all []*sagas.Definition
 	var found sagas.Findings
 	for _, path := range paths {
+		path = definitionPath(path)
 		src, err := readFile(path)
 		if err != nil {
 			return nil, withCode(exitUsage, "%w", err)
@@ -38,9 +40,10 @@ func readDefinitions(paths []string) ([]*sagas.Definition, error) {
 	return all, nil
 }
 
+// readFile reads a file, "-" is standard input, and a directory stands for the saga.yaml in it.
 func readFile(path string) ([]byte, error) {
 	in := os.Stdin
-	if path != "-" {
+	if path = definitionPath(path); path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, err
@@ -59,4 +62,17 @@ func readFile(path string) ([]byte, error) {
 func checkAll(defs []*sagas.Definition) error {
 	_, err := orchestrator.Check(defs)
 	return err
+}
+
+// definitionPath is the file that a path stands for.
+func definitionPath(path string) string {
+	if isDir(path) {
+		return filepath.Join(path, "saga.yaml")
+	}
+	return path
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
 }

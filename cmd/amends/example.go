@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,12 +20,12 @@ const examplePatience = 2 * time.Minute
 func newExampleRunCommand(t *terminal) *cobra.Command {
 	var verbose bool
 	cmd := &cobra.Command{
-		Use:   "run NAME",
-		Short: "Play one example on an embedded broker",
-		Long: `Play one example on an embedded broker and two nodes, all in this process, with participants that
+		Use:   "run NAME|DIR",
+		Short: "Play one example, or a saga of yours with its story, on an embedded broker",
+		Long: `Play one example, or a directory with saga.yaml and story.yaml, on an embedded broker and two nodes, all in this process, with participants that
 answer as its story.yaml says. At the end every effect is compared with what the sagas say of their
 steps; the exit code is 1 when any does not agree. Nothing is kept and nothing leaves this machine.`,
-		Example:           "  amends example run trip-booking",
+		Example:           "  amends example run trip-booking\n  amends example run ./refund",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.FixedCompletions(examples.Names(), cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -85,20 +86,26 @@ func firstSentence(src []byte) string {
 	return strings.TrimSuffix(text, ".")
 }
 
+// readExample reads an example of this program, or a directory with the same files.
 func readExample(name string) (*sagas.Definition, *local.Story, error) {
-	src, err := examples.Definition(name)
+	definition, story := func() ([]byte, error) { return examples.Definition(name) }, func() ([]byte, error) { return examples.Story(name) }
+	if isDir(name) {
+		definition = func() ([]byte, error) { return readFile(name) }
+		story = func() ([]byte, error) { return readFile(filepath.Join(name, "story.yaml")) }
+	}
+	src, err := definition()
 	if err != nil {
 		return nil, nil, withCode(exitNotFound, "%v; there are %s", err, strings.Join(examples.Names(), ", "))
 	}
-	def, err := sagas.ParseDefinition(name+"/saga.yaml", src)
+	def, err := sagas.ParseDefinition(filepath.Join(name, "saga.yaml"), src)
 	if err != nil {
 		return nil, nil, err
 	}
-	if src, err = examples.Story(name); err != nil {
-		return nil, nil, err
+	if src, err = story(); err != nil {
+		return nil, nil, withCode(exitUsage, "%w", err)
 	}
-	story, err := local.ReadStory(src, def)
-	return def, story, err
+	read, err := local.ReadStory(src, def)
+	return def, read, err
 }
 
 func playExample(ctx context.Context, t *terminal, name string, cfg local.Config) error {

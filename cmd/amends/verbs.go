@@ -78,6 +78,7 @@ func nouns() []noun {
 			{name: "test", short: []string{"test"}, make: newTestCommand},
 			{name: "prove", short: []string{"prove"}, make: newProveCommand},
 			{name: "fmt", short: []string{"fmt"}, quiet: true, make: newFmtCommand},
+			{name: "new", short: []string{"new"}, make: newNewCommand},
 			{name: "diagram", short: []string{"diagram"}, make: newDiagramCommand},
 			{name: "schema", short: []string{"schema"}, quiet: true, make: newSchemaCommand},
 		}},
@@ -87,7 +88,11 @@ func nouns() []noun {
 		}},
 		{name: "level", group: groupOperate, itself: newLevelCommand, verbs: []verb{{name: "finalize", make: newFinalizeCommand}}},
 		{name: "run", group: groupServe, itself: newRunCommand},
-		{name: "dev", group: groupServe, itself: newDevCommand},
+		{name: "dev", group: groupServe, itself: newDevCommand, verbs: []verb{
+			{name: "status", make: newDevStatusCommand},
+			{name: "kill", make: newDevKillCommand},
+			{name: "clock", short: []string{"clock"}, quiet: true, make: newClockCommand},
+		}},
 		{name: "demo", group: groupServe, itself: newDemoCommand},
 		{name: "derive", group: groupServe, itself: newDeriveCommand},
 		{name: "bench", group: groupServe, itself: newBenchCommand},
@@ -98,6 +103,7 @@ func nouns() []noun {
 			{name: "profiles", make: newConfigProfilesCommand},
 			{name: "use", make: newConfigUseCommand},
 		}},
+		{name: "docs", group: groupTool, itself: newDocsCommand},
 		{name: "version", group: groupTool, itself: newVersionCommand},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/amendsio/amends/orchestrator"
@@ -35,8 +36,10 @@ type Cluster struct {
 	Brokers []string
 	Nodes   []*Node
 	Shop    *Shop
+	Clock   *Clock
 	cfg     Config
 	temp    string
+	loads   atomic.Uint64 // of kills under load, for their ids
 }
 
 // Start starts broker and nodes, publishes defs and waits until every task has an owner.
@@ -48,14 +51,17 @@ func Start(ctx context.Context, cfg Config, defs []*sagas.Definition) (c *Cluste
 			c = nil
 		}
 	}()
-	brokerDir, dir := "", cfg.DataDir
+	brokerDir, clockFile, dir := "", "", cfg.DataDir
 	if dir == "" {
 		if c.temp, err = os.MkdirTemp("", "amends-"); err != nil {
 			return c, err
 		}
 		dir = c.temp
 	} else {
-		brokerDir = filepath.Join(dir, "broker")
+		brokerDir, clockFile = filepath.Join(dir, "broker"), filepath.Join(dir, "clock-offset")
+	}
+	if c.Clock, err = newClock(clockFile); err != nil {
+		return c, err
 	}
 	c.Brokers = cfg.Brokers
 	if len(c.Brokers) == 0 {
@@ -76,7 +82,7 @@ func Start(ctx context.Context, cfg Config, defs []*sagas.Definition) (c *Cluste
 		}
 		n, err := StartNode(NodeConfig{
 			Name: strconv.Itoa(i + 1), Brokers: c.Brokers, Namespace: cfg.Namespace, Listen: listen,
-			DataDir: filepath.Join(dir, "node-"+strconv.Itoa(i+1)), Timing: cfg.Timing, Logger: cfg.Logger,
+			DataDir: filepath.Join(dir, "node-"+strconv.Itoa(i+1)), Timing: cfg.Timing, Clock: c.Clock.Now, Logger: cfg.Logger,
 		})
 		if err != nil {
 			return c, err
@@ -112,14 +118,16 @@ func (c *Cluster) View(ctx context.Context, workflowID string) (sagas.View, erro
 	return sagas.View{}, last
 }
 
-// await returns when every node is ready and all tasks run.
+// await returns when every node that lives is ready and all tasks run.
 func (c *Cluster) await(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		var waiting error
 		for _, n := range c.Nodes {
-			waiting = errors.Join(waiting, n.Ready())
+			if !n.Dead() {
+				waiting = errors.Join(waiting, n.Ready())
+			}
 		}
 		if owned, all := c.Tasks(); waiting == nil && owned == all && all > 0 {
 			return nil
@@ -130,6 +138,20 @@ func (c *Cluster) await(ctx context.Context) error {
 			return fmt.Errorf("the nodes are not ready: %w", errors.Join(waiting, ctx.Err()))
 		}
 	}
+}
+
+// Advance sets the clock of all nodes forward and has every task look at it: what was due in between is due
+// now, in its order. Participants and the broker keep the time of the machine.
+func (c *Cluster) Advance(by time.Duration) error {
+	if err := c.Clock.advance(by); err != nil {
+		return err
+	}
+	for _, n := range c.Nodes {
+		if !n.Dead() {
+			n.orchestrator.LookAgain()
+		}
+	}
+	return nil
 }
 
 // Tasks returns how many tasks run, and how many there are.

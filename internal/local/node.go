@@ -22,6 +22,7 @@ type NodeConfig struct {
 	DataDir   string
 	Listen    string // address of the API; port 0 takes a free one
 	Timing    topology.Timing
+	Clock     func() time.Time // default: the machine's
 	Logger    *slog.Logger
 }
 
@@ -52,6 +53,7 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 		Advertise:    n.Addr,
 		CreateTopics: true,
 		Timing:       cfg.Timing,
+		Clock:        cfg.Clock,
 		// A fetch that the embedded broker cuts short says nothing of aborted transactions, so that their
 		// records would be read. No fetch on a developer's machine is that large.
 		Limits:    topology.Limits{FetchBytes: 64 << 20},
@@ -90,6 +92,7 @@ func (n *Node) failpoint(string, int32) error {
 func (n *Node) Kill() {
 	n.dead.Store(true)
 	n.server.Close()
+	n.orchestrator.Crash() // an idle task comes to no point of the walk by itself
 }
 
 // Dead says whether the node was killed.
