@@ -137,6 +137,7 @@ var rules = map[string]rule{
 		third: []string{kgo, "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "durable is an inbox on topology: still nothing of sagas",
 	},
+	"docs":              {why: "docs is the pages as they are: whoever shows them imports it"},
 	"examples":          {own: []string{"*"}, third: []string{"*"}},
 	"cmd":               {own: []string{"*"}, third: []string{"*"}},
 	"bench":             {own: []string{"*"}, third: []string{"*"}},
