@@ -77,7 +77,7 @@ func (m *member) leaves() { m.cl.Close() }
 func (r *rig) act(wid string, action protocol.Action, path string) {
 	r.t.Helper()
 	typ, id, _ := strings.Cut(wid, "/")
-	if err := r.o.Act(context.Background(), &protocol.Admin{Type: typ, ID: id, Action: action, Path: path, Operator: "test", Reason: "test", RequestID: string(action) + path}); err != nil {
+	if _, err := r.o.Act(context.Background(), &protocol.Admin{Type: typ, ID: id, Action: action, Path: path, Operator: "test", Reason: "test", RequestID: string(action) + path}); err != nil {
 		r.t.Fatal(err)
 	}
 }
