@@ -39,7 +39,6 @@ var (
 
 const (
 	parkedTasks     = 4
-	parkedFormat    = 1 // of the stores, in package topology
 	besideFlight    = 20
 	transitionLimit = 1.5
 	latencyLimit    = 2.0
@@ -189,14 +188,15 @@ func (p *parked) fill(c *kafkatest.Cluster, topics protocol.Topics, n, timers in
 	}
 	shared := statestore.NewShared(8<<20, 0)
 	defer shared.Close()
+	index, format := orchestrator.StoreIndex()
 	var stores [parkedTasks]*statestore.Store
 	var bulks [parkedTasks]*statestore.Bulk
 	var muts [parkedTasks][]statestore.Mutation
 	now := time.Now().UnixMilli()
 	for task := range int32(parkedTasks) {
 		if stores[task], err = statestore.Open(statestore.Options{
-			Dir: filepath.Join(p.cfg.DataDir, fmt.Sprintf("task-%d", task)), Index: parkedIndex, Shared: shared,
-			Identity: statestore.Identity{Format: parkedFormat, Cluster: cluster, Topic: topics.State, TopicID: id, Partition: task, Partitions: parkedTasks},
+			Dir: filepath.Join(p.cfg.DataDir, fmt.Sprintf("task-%d", task)), Index: index, Shared: shared,
+			Identity: statestore.Identity{Format: format, Cluster: cluster, Topic: topics.State, TopicID: id, Partition: task, Partitions: parkedTasks},
 		}); err != nil {
 			b.Fatal(err)
 		}
@@ -258,15 +258,6 @@ func diskUsed(b *testing.B, dir string) (bytes int64) {
 		b.Fatal(err)
 	}
 	return bytes
-}
-
-// parkedIndex is what package orchestrator derives from an instance.
-func parkedIndex(_, value []byte) statestore.Entry {
-	s, err := sagas.Summarise(value)
-	if err != nil || s.Phase == 0 || s.Phase > sagas.Mailbox {
-		return statestore.Entry{}
-	}
-	return statestore.Entry{Due: int64(s.Due), Attrs: []string{"s/" + s.Phase.String()}}
 }
 
 // napStates gives sleeping sagas: they wake in half an hour, or in two days.

@@ -7,10 +7,17 @@ import (
 
 	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/statestore"
+	"github.com/amendsio/amends/topology"
 )
 
 // indexVersion is raised with every change of what index gives: the stores are then rebuilt.
 const indexVersion = 1
+
+// StoreIndex is what this release derives from the entries of its stores, and their format, for tools
+// that make stores.
+func StoreIndex() (_ statestore.Indexer, format uint32) {
+	return index, topology.StoreFormat(indexVersion)
+}
 
 // Attributes of the derived index. A type needs none: the key of an instance begins with it.
 //

@@ -16,6 +16,10 @@ import (
 // directory by itself.
 const storeFormat = 1
 
+// StoreFormat is the format of the stores of a worker whose Config has that
+// IndexVersion, for tools that make stores.
+func StoreFormat(indexVersion uint16) uint32 { return storeFormat | uint32(indexVersion)<<16 }
+
 // replica is what this process has of a task's state: the store in the task's
 // directory, and how it is brought up to date from the changelog. There is one
 // per task and process. It belongs to one holder at a time, the task while it is
@@ -87,7 +91,7 @@ func (r *replica) open() (*statestore.Store, error) {
 		Dir: r.dir, FS: r.cfg.FS, Shared: r.w.shared, Index: r.cfg.Index, Logger: r.log,
 		OnFailure: func(err error) { (*r.faulted.Load())(err) },
 		Identity: statestore.Identity{
-			Format: storeFormat | uint32(r.cfg.IndexVersion)<<16, Cluster: r.w.layout.cluster, Topic: r.cfg.Changelog, TopicID: r.w.layout.changelog,
+			Format: StoreFormat(r.cfg.IndexVersion), Cluster: r.w.layout.cluster, Topic: r.cfg.Changelog, TopicID: r.w.layout.changelog,
 			Partition: r.id, Partitions: r.tasks,
 		},
 	})
