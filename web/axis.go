@@ -102,8 +102,8 @@ func (a *axis) ticks() []tick {
 		x := float64(i) * 20
 		j, _ := slices.BinarySearch(a.pos, x)
 		j = min(max(j, 1), len(a.pos)-1)
-		if slices.ContainsFunc(a.folds, func(f fold) bool { return x > f.X && x < f.X+f.W }) {
-			continue // within a fold no place means anything
+		if slices.ContainsFunc(a.folds, func(f fold) bool { return x > f.X-4 && x < f.X+f.W+4 }) {
+			continue // in a fold no place means anything, and beside it its own words stand
 		}
 		t := a.at[j]
 		if w := a.pos[j] - a.pos[j-1]; w > 0 {

@@ -107,6 +107,7 @@ func eval[T any](b *browser, expression string) T {
 
 // screenshotPages are those that make screenshots writes, by name.
 var screenshotPages = []struct{ name, path string }{
+	{"overview", "/"},
 	{"instances", "/instances"},
 	{"instances-none", "/instances?q=none"},
 	{"instance", "/instances/card-payment/order-100242"},
@@ -115,6 +116,17 @@ var screenshotPages = []struct{ name, path string }{
 	{"instance-messages", "/instances/card-payment/order-100242?tab=messages"},
 	{"instance-state", "/instances/card-payment/order-100242?tab=state"},
 	{"instance-missing", "/instances/card-payment/nobody"},
+	{"definitions", "/definitions"},
+	{"definition", "/definitions/card-payment?version=2&against=1"},
+	{"attention", "/attention"},
+	{"bulk", "/bulk?group=g2&action=retry"},
+	{"tasks", "/tasks"},
+	{"dead-letters", "/dead-letters"},
+	{"dead-letter", "/dead-letters/3-118"},
+	{"batches", "/batches"},
+	{"batch", "/batches/b-17"},
+	{"cluster", "/cluster"},
+	{"audit", "/audit"},
 	{"act", "/act/fx-transfer/7f3c-2291?action=resolve&path=send"},
 }
 

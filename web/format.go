@@ -67,7 +67,7 @@ func span(ms int64) string {
 	}
 }
 
-// number groups thousands with a thin space.
+// number groups thousands with a space that does not break.
 func number[N int | int32 | int64 | uint32 | uint64](n N) string {
 	s := strconv.FormatInt(int64(n), 10)
 	sign := ""
@@ -75,7 +75,7 @@ func number[N int | int32 | int64 | uint32 | uint64](n N) string {
 		sign, s = "−", s[1:]
 	}
 	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + " " + s[i:]
+		s = s[:i] + "\u00a0" + s[i:]
 	}
 	return sign + s
 }
@@ -132,3 +132,5 @@ func shell(s string) string {
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
+
+func ver(v uint32) string { return strconv.FormatUint(uint64(v), 10) }

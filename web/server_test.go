@@ -24,7 +24,7 @@ func post(t testing.TB, h http.Handler, path string, form url.Values, header ...
 var (
 	inlineStyle  = regexp.MustCompile(`<[^>]*\sstyle=|<style`)
 	inlineScript = regexp.MustCompile(`<script(?:>| [^>]*>)[^<]|<[^>]*\son[a-z]+=`)
-	elsewhere    = regexp.MustCompile(`(?:src|href|action)="(?:[a-z]+:)?//[^"]*"`)
+	elsewhere    = regexp.MustCompile(`<(?:script|link|img|form|iframe)[^>]*(?:src|href|action)="(?:[a-z]+:)?//[^"]*"`)
 )
 
 // TestPolicy wants pages that the content policy has nothing to refuse of.
@@ -137,5 +137,72 @@ func TestErrorKeepsSecrets(t *testing.T) {
 		if _, body := get(t, New(f, f.options()), path); strings.Contains(body, "secret-host") || !strings.Contains(body, "Something went wrong") {
 			t.Errorf("%s: the error is shown, or none is", path)
 		}
+	}
+}
+
+func TestBulk(t *testing.T) {
+	f := newFake(t)
+	h := New(f, f.options())
+	form := url.Values{"group": {"g2"}, "action": {"retry"}, "count": {"7"}, "typed": {"8"}, "rate": {"50"}, "reason": {"the bank is back"}, "requestId": {"q-2"}}
+	if _, body := post(t, h, "/bulk", form); !strings.Contains(body, "The number does not match") || len(f.bulk) != 0 {
+		t.Errorf("a wrong count started a batch: %v", f.bulk)
+	}
+	form.Set("typed", "7")
+	resp, _ := post(t, h, "/bulk", form)
+	if resp.Header.Get("Location") != "/batches/b-17" || len(f.bulk) != 1 {
+		t.Fatalf("%d %v", resp.StatusCode, f.bulk)
+	}
+	if b := f.bulk[0]; b.Expect != 7 || b.Rate != 50 || b.RequestID != "q-2" || b.Query == "" || b.Action != "retry" {
+		t.Errorf("batch: %+v", b)
+	}
+	post(t, h, "/batches/b-17", url.Values{"verb": {"pause"}})
+	if resp, _ := post(t, h, "/batches/b-17", url.Values{"verb": {"erase"}}); resp.StatusCode != 400 || strings.Join(f.steered, ",") != "b-17 pause" {
+		t.Errorf("steered: %v", f.steered)
+	}
+}
+
+func TestSettle(t *testing.T) {
+	f := newFake(t)
+	h := New(f, f.options())
+	fixed := strings.Replace(f.letter().Decoded, "amout", "amount", 1)
+	_, body := post(t, h, "/dead-letters/3-118", url.Values{"verb": {"preview"}, "value": {strings.ReplaceAll(fixed, "\n", "\r\n")}})
+	if !strings.Contains(body, "diff-add") || len(f.replays) != 1 || !f.replays[0].DryRun {
+		t.Fatalf("no difference is shown: %v", f.replays)
+	}
+	if _, body := post(t, h, "/dead-letters/3-118", url.Values{"verb": {"replay"}, "value": {fixed}}); !strings.Contains(body, "Say why") {
+		t.Error("a replay without a reason")
+	}
+	resp, _ := post(t, h, "/dead-letters/3-118", url.Values{"verb": {"replay"}, "value": {fixed}, "reason": {"a typo"}})
+	if resp.StatusCode != http.StatusSeeOther || len(f.replays) != 2 || f.replays[1].Value != fixed || f.replays[1].DryRun {
+		t.Errorf("%d %v", resp.StatusCode, f.replays)
+	}
+	post(t, h, "/dead-letters/3-118", url.Values{"verb": {"drop"}, "reason": {"a test"}})
+	if strings.Join(f.dropped, ",") != "3-118 a test" {
+		t.Errorf("dropped: %v", f.dropped)
+	}
+}
+
+func TestDecide(t *testing.T) {
+	f := newFake(t)
+	h := New(f, f.options())
+	form := url.Values{"id": {"fx-transfer/7f3c-2290"}, "path": {"signoff"}, "verb": {"approve"}, "requestId": {"q"}}
+	if resp, _ := post(t, h, "/tasks", form); resp.StatusCode != 400 || len(f.decided) != 0 {
+		t.Error("a decision without a comment")
+	}
+	form.Set("comment", "known")
+	if resp, _ := post(t, h, "/tasks", form); resp.StatusCode != http.StatusSeeOther || len(f.decided) != 1 || f.decided[0].Verb != "approve" || f.decided[0].Comment != "known" {
+		t.Errorf("%d %v", resp.StatusCode, f.decided)
+	}
+}
+
+func TestActivate(t *testing.T) {
+	f := newFake(t)
+	f.session.May = []string{MayAct}
+	if resp, _ := post(t, New(f, f.options()), "/definitions/card-payment", url.Values{"version": {"2"}, "reason": {"back"}}); resp.StatusCode != 403 {
+		t.Error("an operator activates a version")
+	}
+	f.session.May = []string{MayActivate}
+	if resp, _ := post(t, New(f, f.options()), "/definitions/card-payment", url.Values{"version": {"2"}, "reason": {"back"}}); resp.StatusCode != http.StatusSeeOther || strings.Join(f.steered, ",") != "activate card-payment 2 back" {
+		t.Error(f.steered)
 	}
 }

@@ -22,12 +22,31 @@ type Desk interface {
 	Session() Session
 	Counts(ctx context.Context) (Counts, error) // for every page: it must be cheap
 
+	Overview(ctx context.Context) (Overview, error)
 	Instances(ctx context.Context, q InstanceQuery) (InstancePage, error)
 	Instance(ctx context.Context, workflowID string) (Instance, error)
+	Definitions(ctx context.Context) ([]DefinitionRow, error)
+	// Definition is one saga. version 0 is the active one; against, when it is not 0, is compared with it.
+	Definition(ctx context.Context, saga string, version, against uint32) (Definition, error)
+	Attention(ctx context.Context) ([]AttentionGroup, error)
+	Tasks(ctx context.Context) ([]Task, error)
+	DeadLetters(ctx context.Context, class, cursor string) (DeadLetterPage, error)
+	DeadLetter(ctx context.Context, id string) (DeadLetter, error)
+	Batches(ctx context.Context) ([]Batch, error)
+	Batch(ctx context.Context, id string) (Batch, error)
+	Cluster(ctx context.Context) (Cluster, error)
+	Audit(ctx context.Context, cursor string) (AuditPage, error)
 
 	// Preview says what Act would publish. It publishes nothing.
 	Preview(ctx context.Context, a Action) (Preview, error)
 	Act(ctx context.Context, a Action) error
+	PreviewBulk(ctx context.Context, b BulkAction) (BulkPreview, error)
+	ActBulk(ctx context.Context, b BulkAction) (batch string, err error)
+	SteerBatch(ctx context.Context, id, verb string) error // pause, resume or stop
+	Decide(ctx context.Context, d Decision) error
+	Replay(ctx context.Context, r Replay) error
+	Drop(ctx context.Context, id, reason string) error
+	Activate(ctx context.Context, saga string, version uint32, reason string) error
 
 	// Watch sends the id of each change until ctx ends. topic is "instance/<workflow ID>" or "all".
 	// after is the last id that the reader has seen, empty = from now on.
