@@ -80,3 +80,13 @@ func joinInts(list []int) string {
 	}
 	return strings.Join(out, ", ")
 }
+
+// pulses says whether it is known how the sagas did over time.
+func pulses(o Overview) bool {
+	for _, s := range o.Sagas {
+		if len(s.Pulse) > 0 {
+			return true
+		}
+	}
+	return false
+}

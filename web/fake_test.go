@@ -36,6 +36,7 @@ type fake struct {
 	steered []string
 	changes []chan string
 	empty   bool
+	refuse  bool
 }
 
 func newFake(t testing.TB) *fake {
@@ -50,6 +51,9 @@ func (f *fake) options() Options {
 }
 
 func (f *fake) As(*http.Request) (Desk, error) {
+	if f.refuse {
+		return nil, &Problem{Status: 401, Code: "SIGN_IN", Title: "Sign in", Detail: "This process wants to know who looks."}
+	}
 	return f, nil
 }
 

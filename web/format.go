@@ -107,6 +107,9 @@ func plural(n int, one, many string) string {
 	return number(n) + " " + many
 }
 
+// Pretty indents JSON; what is no JSON stays as it is.
+func Pretty(b []byte) string { return pretty(b) }
+
 // pretty indents JSON; what is no JSON stays as it is.
 func pretty(b []byte) string {
 	var out bytes.Buffer

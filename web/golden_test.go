@@ -54,6 +54,8 @@ var goldenPages = []struct {
 	{name: "instance-viewer", path: "/instances/fx-transfer/7f3c-2291", set: func(f *fake, _ *Options) { f.session = Session{Actor: "vic", Role: "viewer"} }},
 	{name: "instance-missing", path: "/instances/card-payment/nobody"},
 	{name: "act", path: "/act/fx-transfer/7f3c-2291?action=resolve&path=send"},
+	{name: "act-no-login", path: "/act/fx-transfer/7f3c-2291?action=close", set: func(f *fake, _ *Options) { f.session.Actor, f.session.Role = "", "" }},
+	{name: "sign-in", path: "/instances", set: func(f *fake, _ *Options) { f.refuse = true }},
 	{name: "overview", path: "/"},
 	{name: "overview-empty", path: "/", set: func(f *fake, _ *Options) { f.empty = true }},
 	{name: "definitions", path: "/definitions"},

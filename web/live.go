@@ -3,12 +3,16 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
 
 // heartbeat keeps proxies from closing a quiet stream.
 const heartbeat = 20 * time.Second
+
+// topics are what a page may listen to, beside one instance.
+var topics = []string{"all", "cluster", "tasks", "batches", "letters"}
 
 // live is the stream of changes: an event "change" for each, with its id. What changed is not said; the
 // page asks for itself.
@@ -19,7 +23,7 @@ func (s *server) live(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	topic := r.URL.Query().Get("topic")
-	if topic != "all" && !strings.HasPrefix(topic, "instance/") || len(topic) > 1024 {
+	if !slices.Contains(topics, topic) && !strings.HasPrefix(topic, "instance/") || len(topic) > 1024 {
 		http.Error(w, "no such topic", http.StatusBadRequest)
 		return
 	}

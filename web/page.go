@@ -87,6 +87,9 @@ func (p page) nav() []navLink {
 	}
 }
 
+// InstancePath is the address of the page of an instance.
+func InstancePath(workflowID string) string { return instancePath(workflowID) }
+
 // instancePath is the address of an instance.
 func instancePath(workflowID string) string {
 	typ, id := sagas.SplitWorkflowID(workflowID)

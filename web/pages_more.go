@@ -21,7 +21,7 @@ func (s *server) overview(r *http.Request, desk Desk, p *page) (templ.Component,
 }
 
 func (s *server) cluster(r *http.Request, desk Desk, p *page) (templ.Component, error) {
-	p.Live, p.Twin = "all", "amends node ls"
+	p.Live, p.Twin = "cluster", "amends node ls"
 	c, err := desk.Cluster(r.Context())
 	return clusterPage(*p, c), err
 }
@@ -34,7 +34,7 @@ func (s *server) audit(r *http.Request, desk Desk, p *page) (templ.Component, er
 }
 
 func (s *server) tasks(r *http.Request, desk Desk, p *page) (templ.Component, error) {
-	p.Live, p.Twin = "all", "amends task ls"
+	p.Live, p.Twin = "tasks", "amends task ls"
 	list, err := desk.Tasks(r.Context())
 	return tasksPage(*p, list), err
 }
@@ -83,7 +83,7 @@ func (s *server) bulkOf(r *http.Request, desk Desk, get func(string) string) (Bu
 			if g.ID != b.Group || o.Action != b.Action {
 				continue
 			}
-			b.Query = g.Query
+			b.Query, b.Path = g.Query, o.Path
 			for _, a := range o.Args {
 				if b.Args[a.Name] = get("arg." + a.Name); b.Args[a.Name] == "" {
 					b.Args[a.Name] = a.Default
@@ -145,13 +145,13 @@ func (s *server) bulk(r *http.Request, desk Desk, p *page) (templ.Component, err
 }
 
 func (s *server) batches(r *http.Request, desk Desk, p *page) (templ.Component, error) {
-	p.Live, p.Twin = "all", "amends batch ls"
+	p.Live, p.Twin = "batches", "amends batch ls"
 	list, err := desk.Batches(r.Context())
 	return batchesPage(*p, list), err
 }
 
 func (s *server) batch(r *http.Request, desk Desk, p *page) (templ.Component, error) {
-	p.Live, p.Twin = "all", "amends batch get "+shell(r.PathValue("id"))
+	p.Live, p.Twin = "batches", "amends batch get "+shell(r.PathValue("id"))
 	b, err := desk.Batch(r.Context(), r.PathValue("id"))
 	p.Title = "Batch " + b.ID
 	return batchPage(*p, b), err
@@ -173,7 +173,7 @@ func (s *server) steer(r *http.Request, desk Desk, p *page) (templ.Component, er
 
 func (s *server) deadLetters(r *http.Request, desk Desk, p *page) (templ.Component, error) {
 	class, cursor := r.URL.Query().Get("class"), r.URL.Query().Get("cursor")
-	p.Live, p.Twin = "all", "amends dlq ls"
+	p.Live, p.Twin = "letters", "amends dlq ls"
 	if class != "" {
 		p.Twin += " --class " + shell(class)
 	}

@@ -33,6 +33,7 @@ func New(source Source, options Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/", staticFiles())
 	mux.HandleFunc("POST /preferences", s.preferences)
+	mux.HandleFunc("POST /sign-in", s.signIn)
 	mux.HandleFunc("GET /live", s.live)
 	mux.HandleFunc("GET /{$}", s.page("overview", "Overview", s.overview))
 	mux.HandleFunc("GET /instances", s.page("instances", "Instances", s.instances))
@@ -93,6 +94,9 @@ func (s *server) page(nav, title string, load func(*http.Request, Desk, *page) (
 			p.Path = r.URL.Path
 		}
 		p.Flash = takeFlash(w, r)
+		if r.Method == http.MethodPost && ActorOf(r) != "" {
+			http.SetCookie(w, cookie(cookieActor, url.QueryEscape(ActorOf(r))))
+		}
 		desk, err := s.source.As(r)
 		var c templ.Component
 		if err == nil {
@@ -110,6 +114,9 @@ func (s *server) page(nav, title string, load func(*http.Request, Desk, *page) (
 		if err != nil {
 			problem := problemOf(err)
 			status, c = problem.Status, errorPage(p, problem)
+			if status == http.StatusUnauthorized {
+				c = signInPage(p, problem)
+			}
 		}
 		var b bytes.Buffer
 		if err := c.Render(r.Context(), &b); err != nil {
@@ -146,7 +153,58 @@ const (
 	cookieTheme = "amends-theme"
 	cookieTimes = "amends-times"
 	cookieFlash = "amends-said"
+	cookieActor = "amends-name"
+	// CookieToken holds the token of somebody who has signed in.
+	CookieToken = "amends-token"
 )
+
+func cookie(name, value string) *http.Cookie {
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+}
+
+// maxActor bounds the name of a person.
+const maxActor = 128
+
+// ActorOf is the name that somebody gave on a form, now or earlier. It is worth what a name without a
+// password is worth: where there is a login, that one counts.
+func ActorOf(r *http.Request) string {
+	name := ""
+	if r.Method == http.MethodPost {
+		name = strings.TrimSpace(r.PostFormValue("actor"))
+	}
+	if c, err := r.Cookie(cookieActor); err == nil && name == "" {
+		name, _ = url.QueryUnescape(c.Value)
+	}
+	if len(name) > maxActor {
+		return ""
+	}
+	return name
+}
+
+// signIn keeps a token; an empty one signs out. Whether it is good is seen on the next page.
+func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	c := &http.Cookie{Name: CookieToken, Value: url.QueryEscape(strings.TrimSpace(r.PostFormValue("token"))), Path: "/", MaxAge: 12 * 3600, HttpOnly: true,
+		SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}
+	if c.Value == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+	http.Redirect(w, r, ownPath(r.PostFormValue("back")), http.StatusSeeOther)
+}
+
+// TokenOf is the token that somebody has signed in with, "" = none.
+func TokenOf(r *http.Request) string {
+	c, err := r.Cookie(CookieToken)
+	if err != nil {
+		return ""
+	}
+	token, err := url.QueryUnescape(c.Value)
+	if err != nil || strings.ContainsAny(token, "\r\n\x00 ") {
+		return ""
+	}
+	return token
+}
 
 func (p *page) preferences(r *http.Request) {
 	if c, err := r.Cookie(cookieTheme); err == nil && (c.Value == "light" || c.Value == "dark") {
@@ -159,9 +217,7 @@ func (p *page) preferences(r *http.Request) {
 
 func (s *server) preferences(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
-	keep := func(name, value string) {
-		http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode})
-	}
+	keep := func(name, value string) { http.SetCookie(w, cookie(name, value)) }
 	if v := r.PostFormValue("theme"); v == "light" || v == "dark" {
 		keep(cookieTheme, v)
 	}

@@ -48,7 +48,8 @@ type Desk interface {
 	Drop(ctx context.Context, id, reason string) error
 	Activate(ctx context.Context, saga string, version uint32, reason string) error
 
-	// Watch sends the id of each change until ctx ends. topic is "instance/<workflow ID>" or "all".
+	// Watch sends the id of each change until ctx ends. topic is "instance/<workflow ID>", or
+	// all, cluster, tasks, batches or letters.
 	// after is the last id that the reader has seen, empty = from now on.
 	Watch(ctx context.Context, topic, after string) (<-chan string, error)
 }
@@ -86,8 +87,9 @@ type Counts struct{ Attention, Tasks, DeadLetters int }
 // Overview is the first page.
 type Overview struct {
 	Active      int
-	FinishedHr  int     // finished within the last hour
-	Compensated float64 // share of those that ended compensated, 0 to 1
+	FinishedHr  int     // finished within the last hour; negative = not known
+	Ended       int     // that are still readable
+	Compensated float64 // share of those that ended compensated, 0 to 1; negative = not known
 	OldestAge   int64   // ms; of an active instance
 	Sagas       []SagaPulse
 	Nodes       []Node
@@ -372,6 +374,7 @@ type BulkAction struct {
 	Group     string // of attention, or ""
 	Query     string
 	Action    string
+	Path      string
 	Args      map[string]string
 	Reason    string
 	Rate      int // per second

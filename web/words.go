@@ -95,6 +95,12 @@ var factWords = map[string]look{
 	"child-ended": {"green", "check", "Child ended"}, "emitted": {"blue", "mail", "Event published"},
 }
 
+// FactText is what a kind of fact means, in words.
+func FactText(kind string) string { return factLook(kind).word }
+
+// ReasonText is what a reason of attention means; "" = not known.
+func ReasonText(reason string) string { return reasonWords[reason] }
+
 func factLook(kind string) look {
 	if l, ok := factWords[kind]; ok {
 		return l

@@ -122,6 +122,10 @@ var rules = map[string]rule{
 		third: []string{"github.com/a-h/templ"},
 		why:   "web shows what its Source answers: it asks no cluster, no API and no store by itself",
 	},
+	"web/desk": {
+		own: []string{"web", "sagas"},
+		why: "desk asks the API's handler, as any client would: what a page shows and may do is decided there",
+	},
 	"client": {
 		own:   []string{"protocol"},
 		third: []string{kgo},
