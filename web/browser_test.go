@@ -1,109 +1,17 @@
 package web
 
 import (
-	"context"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/amendsio/amends/internal/browser"
 	"github.com/amendsio/amends/sagas"
 )
-
-// browser is Chromium with one tab. It notes what a page may not do.
-type browser struct {
-	t   *testing.T
-	ctx context.Context
-
-	mu       sync.Mutex
-	messages []string // errors and warnings of the console, exceptions, refusals of the policy
-	requests []string
-}
-
-// newBrowser starts Chromium, or skips the test and says why. With AMENDS_BROWSER=must it fails then.
-func newBrowser(t *testing.T) *browser {
-	t.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			path = p
-			break
-		}
-	}
-	switch {
-	case path == "" && os.Getenv("AMENDS_BROWSER") == "must":
-		t.Fatal("Chromium is not installed: make browser")
-	case path == "":
-		t.Skip("Chromium is not installed, so the pages are not tried in a browser: make browser")
-	case testing.Short():
-		t.Skip("a browser takes its time: not with -short")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("force-prefers-reduced-motion", true), chromedp.WindowSize(1440, 900))
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	b := &browser{t: t, ctx: ctx}
-	if err := chromedp.Listen(ctx, b.hear); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// hear notes what the browser complains of, and what it fetches.
-func (b *browser) hear(event any) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch e := event.(type) {
-	case *runtime.EventConsoleAPICalled:
-		if e.Type == "error" || e.Type == "warning" || e.Type == "assert" {
-			text := string(e.Type)
-			for _, a := range e.Args {
-				text += " " + string(a.Value) + a.Description
-			}
-			b.messages = append(b.messages, text)
-		}
-	case *runtime.EventExceptionThrown:
-		b.messages = append(b.messages, "exception "+e.ExceptionDetails.Text)
-	case *log.EventEntryAdded:
-		if e.Entry.Level == "error" || e.Entry.Level == "warning" {
-			b.messages = append(b.messages, "log "+e.Entry.Text)
-		}
-	case *network.EventRequestWillBeSent:
-		b.requests = append(b.requests, e.Request.URL)
-	}
-}
-
-// do runs actions, and fails the test when one fails.
-func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 60*time.Second)
-	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// eval is the value of an expression on the page.
-func eval[T any](b *browser, expression string) T {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 60*time.Second)
-	defer cancel()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
-	if err != nil {
-		b.t.Fatalf("%s: %v", expression, err)
-	}
-	return v
-}
 
 // screenshotPages are those that make screenshots writes, by name.
 var screenshotPages = []struct{ name, path string }{
@@ -139,24 +47,99 @@ func TestScreenshots(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b, f := newBrowser(t), newFake(t)
+	b, f := browser.New(t), newFake(t)
 	f.now = sagas.Time(time.Now().UnixMilli()) // the page's own clock goes on
 	server := httptest.NewServer(New(f, f.options()))
 	defer server.Close()
-	b.do(chromedp.EmulateViewport(1440, 900))
+	b.Do(chromedp.EmulateViewport(1440, 900))
 	for _, theme := range []string{"light", "dark"} {
-		b.do(chromedp.Navigate(server.URL + "/instances"))
-		eval[bool](b, `fetch("/preferences", {method: "POST", body: new URLSearchParams({theme: "`+theme+`"})}).then(() => true)`)
+		b.Open(server.URL + "/instances")
+		browser.Eval[bool](b, `fetch("/preferences", {method: "POST", body: new URLSearchParams({theme: "`+theme+`"})}).then(() => true)`)
 		for _, p := range screenshotPages {
-			b.do(chromedp.Navigate(server.URL + p.path))
-			eval[bool](b, "document.fonts.ready.then(() => true)")
-			png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, p.name+"-"+theme+".png"), png, 0o644); err != nil {
+			b.Open(server.URL + p.path)
+			if err := os.WriteFile(filepath.Join(dir, p.name+"-"+theme+".png"), b.PNG(), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
+}
+
+// TestBrowserPages opens every page in both themes: names, contrast, a quiet console, nothing from
+// elsewhere.
+func TestBrowserPages(t *testing.T) {
+	b, f := browser.New(t), newFake(t)
+	f.now = sagas.Time(time.Now().UnixMilli())
+	server := httptest.NewServer(New(f, f.options()))
+	defer server.Close()
+	b.Do(chromedp.EmulateViewport(1440, 900))
+	for _, theme := range []string{"light", "dark"} {
+		b.Open(server.URL + "/instances")
+		browser.Eval[bool](b, `fetch("/preferences", {method: "POST", body: new URLSearchParams({theme: "`+theme+`"})}).then(() => true)`)
+		for _, p := range screenshotPages {
+			b.Open(server.URL + p.path)
+			if p.name == "instance-missing" {
+				b.Forgive() // its status is 404
+			}
+			b.Audit(p.name + " " + theme)
+		}
+	}
+	b.Quiet(server.URL)
+}
+
+// TestBrowserKeyboard goes through the pages without a mouse.
+func TestBrowserKeyboard(t *testing.T) {
+	b, f := browser.New(t), newFake(t)
+	f.now = sagas.Time(time.Now().UnixMilli())
+	server := httptest.NewServer(New(f, f.options()))
+	defer server.Close()
+	b.Open(server.URL + "/instances")
+	b.Keys("/")
+	b.Until(`document.activeElement.id === "query"`)
+	b.Keys("j")
+	b.Until(`document.getElementById("query").value === "j"`) // typing is no shortcut
+	b.Do(chromedp.KeyEvent("\u001b"))
+	b.Until(`document.activeElement.id !== "query"`)
+	b.Keys("jjk")
+	b.Until(`document.querySelectorAll("[data-row]")[0].classList.contains("on") && document.activeElement.classList.contains("row-link")`)
+	b.Keys("?")
+	b.Until(`document.getElementById("keys").open`)
+	b.Do(chromedp.KeyEvent("\u001b"))
+	b.Until(`!document.getElementById("keys").open`)
+	b.Keys("p")
+	b.Until(`document.getElementById("pause").getAttribute("aria-pressed") === "true" && document.querySelector(".live-word").textContent === "Paused"`)
+	b.Keys("ga")
+	b.Until(`location.pathname === "/attention"`)
+	b.Open(server.URL + "/instances/card-payment/order-100242")
+	b.Keys("2")
+	b.Until(`location.search === "?tab=history"`)
+	b.Keys("z")
+	b.Until(`document.documentElement.classList.contains("times-utc")`)
+	b.Quiet(server.URL)
+}
+
+// TestBrowserLive changes what is shown: the page follows without a load, and keeps still when paused.
+func TestBrowserLive(t *testing.T) {
+	b, f := browser.New(t), newFake(t)
+	server := httptest.NewServer(New(f, f.options()))
+	defer server.Close()
+	b.Open(server.URL + "/attention")
+	b.Until(`document.querySelectorAll(".group").length === 3`)
+	browser.Eval[bool](b, `window.mine = true`)
+	f.mu.Lock()
+	f.empty = true
+	f.mu.Unlock()
+	f.change("1")
+	b.Until(`document.querySelectorAll(".group").length === 0 && window.mine === true`)
+	b.Keys("p")
+	f.mu.Lock()
+	f.empty = false
+	f.mu.Unlock()
+	f.change("2")
+	time.Sleep(1500 * time.Millisecond) // longer than a page waits before it asks
+	if n := browser.Eval[int](b, `document.querySelectorAll(".group").length`); n != 0 {
+		t.Errorf("a paused page has %d groups", n)
+	}
+	b.Keys("p")
+	b.Until(`document.querySelectorAll(".group").length === 3 && window.mine === true`)
+	b.Quiet(server.URL)
 }

@@ -1352,7 +1352,7 @@ func tasksPage(p page, list []Task) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 130, "<label><span class=\"label\">Comment, for the audit</span> <input name=\"comment\" required maxlength=\"1024\"></label><div class=\"buttons\"><button class=\"button button-strong\" name=\"verb\" value=\"approve\">")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 130, "<label><span class=\"label\">Comment, for the audit</span> <input name=\"comment\" required maxlength=\"500\"></label><div class=\"buttons\"><button class=\"button button-strong\" name=\"verb\" value=\"approve\">")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

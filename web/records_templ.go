@@ -661,7 +661,7 @@ func deadLetterPage(p page, l DeadLetter, edit string, pre *Preview, failed *Pro
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 63, "<label><span class=\"label\">Reason, for the audit</span> <input name=\"reason\" maxlength=\"1024\"></label><div class=\"buttons\"><button class=\"button\" name=\"verb\" value=\"preview\">Show the difference</button> <button class=\"button button-strong\" name=\"verb\" value=\"replay\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 63, "<label><span class=\"label\">Reason, for the audit</span> <input name=\"reason\" maxlength=\"500\"></label><div class=\"buttons\"><button class=\"button\" name=\"verb\" value=\"preview\" formnovalidate>Show the difference</button> <button class=\"button button-strong\" name=\"verb\" value=\"replay\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -806,7 +806,7 @@ func deadLetterPage(p page, l DeadLetter, edit string, pre *Preview, failed *Pro
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 78, "<label><span class=\"label\">Reason, for the audit</span> <input name=\"reason\" required maxlength=\"1024\"></label> <button class=\"button button-risky\" name=\"verb\" value=\"drop\">Drop</button></form></section>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 78, "<label><span class=\"label\">Reason, for the audit</span> <input name=\"reason\" required maxlength=\"500\"></label> <button class=\"button button-risky\" name=\"verb\" value=\"drop\">Drop</button></form></section>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1863,7 +1863,7 @@ func definitionPage(p page, d Definition) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 174, "<label><span class=\"label\">Reason, for the audit</span> <input name=\"reason\" required maxlength=\"1024\"></label> <button class=\"button button-strong\">Activate v")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 174, "<label><span class=\"label\">Reason, for the audit</span> <input name=\"reason\" required maxlength=\"500\"></label> <button class=\"button button-strong\">Activate v")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -24,7 +24,7 @@ type server struct {
 	options Options
 }
 
-// New makes the pages. The handler answers for every path that begins with one of Paths.
+// New makes the pages. Owns says which paths are theirs.
 func New(source Source, options Options) http.Handler {
 	if options.Now == nil {
 		options.Now = time.Now
@@ -61,6 +61,15 @@ func New(source Source, options Options) http.Handler {
 	}))
 	origin := http.NewCrossOriginProtection()
 	return secure(origin.Handler(mux))
+}
+
+// Owns says whether the pages answer for a path, by its first segment.
+func Owns(segment string) bool {
+	switch segment {
+	case "", "instances", "act", "definitions", "attention", "bulk", "tasks", "dead-letters", "batches", "cluster", "audit", "static", "preferences", "sign-in", "live":
+		return true
+	}
+	return false
 }
 
 // policy refuses everything that is not ours, inline scripts and styles included.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/amendsio/amends/api"
 	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/web"
 )
 
 func newRunCommand(t *terminal) *cobra.Command {
@@ -49,6 +50,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.StringSlice("destination-limits", nil, destinationsUsage)
 	f.String("token-secret-file", "", "file with the secret that signs command tokens; the same for all processes")
 	f.String("api-actions", "auto", "take signals and operator actions over HTTP: on, off, or auto (only when --listen is on loopback)")
+	pageFlags(f)
 	f.String("log-level", "info", "debug, info, warn or error")
 	f.String("config", os.Getenv("AMENDS_CONFIG"), "YAML file with the same settings, one key per flag")
 	return cmd
@@ -78,6 +80,7 @@ func runServer(cmd *cobra.Command, t *terminal) error {
 type listener struct {
 	address string
 	actions string // on, off or auto
+	pages   web.Options
 }
 
 // acts says whether the API takes actions. It has no login, so by default only on loopback.
@@ -96,7 +99,7 @@ func serve(ctx context.Context, o *orchestrator.Orchestrator, at listener, log *
 		log.Warn("the API has no login and is reachable from other machines", "listen", l.Addr().String())
 	}
 	srv := &http.Server{
-		Handler:           api.New(o, api.Options{Node: o.Advertise(), Gather: o.Gatherer(), Logger: log, Actions: at.acts(l.Addr())}),
+		Handler:           withPages(api.New(o, api.Options{Node: o.Advertise(), Gather: o.Gatherer(), Logger: log, Actions: at.acts(l.Addr())}), o, at, l.Addr()),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
@@ -134,7 +137,7 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if err := conn.take(s); err != nil {
 		return cfg, at, err
 	}
-	at = listener{address: s.text("listen"), actions: s.text("api-actions")}
+	at = listener{address: s.text("listen"), actions: s.text("api-actions"), pages: pageSettings(s)}
 	if at.actions != "on" && at.actions != "off" && at.actions != "auto" {
 		return cfg, at, fmt.Errorf("api-actions: %q is not on, off or auto", at.actions)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/amendsio/amends/api"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/topology"
+	"github.com/amendsio/amends/web"
+	pages "github.com/amendsio/amends/web/desk"
 )
 
 // NodeConfig says how to run one node.
@@ -65,7 +67,8 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 		return nil, fmt.Errorf("node %s: %w", cfg.Name, err)
 	}
 	n.server = &http.Server{
-		Handler:           api.New(n.orchestrator, api.Options{Node: n.Addr, Gather: n.orchestrator.Gatherer(), Logger: cfg.Logger, Actions: true}),
+		Handler: pages.Beside(api.New(n.orchestrator, api.Options{Node: n.Addr, Gather: n.orchestrator.Gatherer(), Logger: cfg.Logger, Actions: true}),
+			pages.Options{Actions: true, Partition: n.orchestrator.TaskOf}, web.Options{Namespace: cfg.Namespace, Environment: "local", Colour: "green", Node: n.Addr, Version: orchestrator.Version}),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	ctx, cancel := context.WithCancel(context.Background())

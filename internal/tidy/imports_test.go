@@ -151,13 +151,14 @@ var rules = map[string]rule{
 		own: []string{"*"}, third: []string{"*"},
 	},
 	"internal/kafkatest": {own: []string{}, third: []string{"*"}, why: "kafkatest is below all it tests, so that every package's tests can use it"},
+	"internal/browser":   {own: []string{}, third: []string{"github.com/chromedp/"}, why: "browser knows pages and no product"},
 	"internal/mutants":   {},
 	"internal/tidy":      {},
 	"internal/blackbox":  {},
 }
 
 // testOnly packages must not be part of the product.
-var testOnly = []string{"internal/kafkatest", "internal/tidy", "internal/mutants", "internal/blackbox", "internal/sim", "sagas/sagasgen", "statestore/storetest", "topology/topologytest"}
+var testOnly = []string{"internal/browser", "internal/kafkatest", "internal/tidy", "internal/mutants", "internal/blackbox", "internal/sim", "sagas/sagasgen", "statestore/storetest", "topology/topologytest"}
 
 func TestImports(t *testing.T) {
 	missing := make(map[string]bool)
