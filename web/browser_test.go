@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -38,6 +39,16 @@ var screenshotPages = []struct{ name, path string }{
 	{"act", "/act/fx-transfer/7f3c-2291?action=resolve&path=send"},
 }
 
+// serve ends open streams with the test: a server waits for them.
+func serve(t *testing.T, h http.Handler) *httptest.Server {
+	server := httptest.NewServer(h)
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server
+}
+
 // TestScreenshots writes every page in light and dark to the directory that AMENDS_SCREENSHOTS names.
 func TestScreenshots(t *testing.T) {
 	dir := os.Getenv("AMENDS_SCREENSHOTS")
@@ -49,8 +60,7 @@ func TestScreenshots(t *testing.T) {
 	}
 	b, f := browser.New(t), newFake(t)
 	f.now = sagas.Time(time.Now().UnixMilli()) // the page's own clock goes on
-	server := httptest.NewServer(New(f, f.options()))
-	defer server.Close()
+	server := serve(t, New(f, f.options()))
 	b.Do(chromedp.EmulateViewport(1440, 900))
 	for _, theme := range []string{"light", "dark"} {
 		b.Open(server.URL + "/instances")
@@ -69,8 +79,7 @@ func TestScreenshots(t *testing.T) {
 func TestBrowserPages(t *testing.T) {
 	b, f := browser.New(t), newFake(t)
 	f.now = sagas.Time(time.Now().UnixMilli())
-	server := httptest.NewServer(New(f, f.options()))
-	defer server.Close()
+	server := serve(t, New(f, f.options()))
 	b.Do(chromedp.EmulateViewport(1440, 900))
 	for _, theme := range []string{"light", "dark"} {
 		b.Open(server.URL + "/instances")
@@ -90,8 +99,7 @@ func TestBrowserPages(t *testing.T) {
 func TestBrowserKeyboard(t *testing.T) {
 	b, f := browser.New(t), newFake(t)
 	f.now = sagas.Time(time.Now().UnixMilli())
-	server := httptest.NewServer(New(f, f.options()))
-	defer server.Close()
+	server := serve(t, New(f, f.options()))
 	b.Open(server.URL + "/instances")
 	b.Keys("/")
 	b.Until(`document.activeElement.id === "query"`)
@@ -120,8 +128,7 @@ func TestBrowserKeyboard(t *testing.T) {
 // TestBrowserLive changes what is shown: the page follows without a load, and keeps still when paused.
 func TestBrowserLive(t *testing.T) {
 	b, f := browser.New(t), newFake(t)
-	server := httptest.NewServer(New(f, f.options()))
-	defer server.Close()
+	server := serve(t, New(f, f.options()))
 	b.Open(server.URL + "/attention")
 	b.Until(`document.querySelectorAll(".group").length === 3`)
 	browser.Eval[bool](b, `window.mine = true`)

@@ -68,7 +68,7 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 	}
 	n.server = &http.Server{
 		Handler: pages.Beside(api.New(n.orchestrator, api.Options{Node: n.Addr, Gather: n.orchestrator.Gatherer(), Logger: cfg.Logger, Actions: true}),
-			pages.Options{Actions: true, Partition: n.orchestrator.TaskOf}, web.Options{Namespace: cfg.Namespace, Environment: "local", Colour: "green", Node: n.Addr, Version: orchestrator.Version}),
+			pages.Options{Actions: true, Partition: n.orchestrator.TaskOf, Draining: n.orchestrator.Draining}, web.Options{Namespace: cfg.Namespace, Environment: "local", Colour: "green", Node: n.Addr, Version: orchestrator.Version}),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	ctx, cancel := context.WithCancel(context.Background())

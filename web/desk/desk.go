@@ -17,6 +17,9 @@ type Options struct {
 	Login bool
 	// Partition is that of a workflow ID. nil: not shown.
 	Partition func(workflowID string) int32
+	// Draining says that the process is about to stop: open streams end, and their readers come back
+	// to another process. nil: never.
+	Draining func() bool
 	// Clock tells the time. Default: time.Now.
 	Clock func() time.Time
 }

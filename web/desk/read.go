@@ -463,6 +463,9 @@ func (d *desk) Watch(ctx context.Context, topic, after string) (<-chan string, e
 			case <-ctx.Done():
 				return
 			}
+			if d.s.opts.Draining != nil && d.s.opts.Draining() {
+				return
+			}
 			now, _ = d.mark(ctx, path) // what moves answers again soon
 		}
 	}()
