@@ -3,7 +3,6 @@ package sagas
 import (
 	"bytes"
 	"slices"
-	"sync"
 	"unicode/utf8"
 )
 
@@ -25,27 +24,16 @@ type member struct{ key, keyEnd, start, end int }
 // plainDigits is the length of the longest number that needs no thought.
 const plainDigits = 18
 
-// rewriteMost is the largest scratch that a rewriter keeps.
-const rewriteMost = 64 << 10
-
-var rewriters = sync.Pool{New: func() any { return new(rewriter) }}
-
 // rewriteJSON is CanonicalJSON for the plain cases; ok is false for the others. The result is new.
 func rewriteJSON(src []byte) (canonical []byte, ok bool) {
 	if len(src) > MaxValueBytes {
 		return nil, false
 	}
-	r := rewriters.Get().(*rewriter)
-	r.src, r.i, r.dst, r.members, r.other = src, 0, make([]byte, 0, len(src)), r.members[:0], false
+	r := rewriter{src: src, dst: make([]byte, 0, len(src)), members: make([]member, 0, 8)}
 	ok = r.value(0)
 	r.space()
 	ok = ok && r.i == len(src) && (!r.other || utf8.Valid(src))
-	canonical = r.dst
-	r.src, r.dst = nil, nil
-	if cap(r.scratch) <= rewriteMost && cap(r.members) <= rewriteMost/32 {
-		rewriters.Put(r)
-	}
-	return canonical, ok
+	return r.dst, ok
 }
 
 func (r *rewriter) space() {
@@ -208,7 +196,7 @@ func (r *rewriter) keyOf(m member) []byte { return r.dst[m.key:m.keyEnd] }
 // two are equal.
 func (r *rewriter) sort(members []member, begin int) bool {
 	slices.SortFunc(members, func(a, b member) int { return bytes.Compare(r.keyOf(a), r.keyOf(b)) })
-	r.scratch = r.scratch[:0]
+	r.scratch = slices.Grow(r.scratch[:0], len(r.dst)-begin)
 	for k, m := range members {
 		if k > 0 {
 			if bytes.Equal(r.keyOf(members[k-1]), r.keyOf(m)) {

@@ -101,13 +101,14 @@ func (p *committer) commit(ctx context.Context, mutations, outs []*kgo.Record) (
 	}
 	// Outputs go first. The progress record is the last mutation, so its offset
 	// is the highest of this transaction in the changelog.
+	done := p.done // once: a method value is an allocation
 	for _, records := range [2][]*kgo.Record{outs, mutations} {
 		for _, rec := range records {
 			if p.failed.Load() {
 				return 0, p.fault()
 			}
 			p.sent(rec)
-			env.produce(ctx, rec, p.done)
+			env.produce(ctx, rec, done)
 		}
 	}
 	if err := p.failpoint(FailFlush); err != nil {
