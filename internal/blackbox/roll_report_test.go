@@ -65,7 +65,7 @@ func keepLogs(t *testing.T, processes []*process) {
 }
 
 // cpu is what the processors of this machine have done since it started, in ticks.
-type cpu struct{ busy, all uint64 }
+type cpu struct{ busy, nice, all uint64 }
 
 // cpuTimes reads it; where it cannot be read it stays nothing.
 func cpuTimes() (c cpu) {
@@ -80,6 +80,9 @@ func cpuTimes() (c cpu) {
 			continue
 		}
 		c.all += n
+		if i == 1 {
+			c.nice += n
+		}
 		if i != 3 && i != 4 { // idle, waiting for a disk
 			c.busy += n
 		}
@@ -87,13 +90,18 @@ func cpuTimes() (c cpu) {
 	return c
 }
 
-// since is the share of the time in which they were busy, of all processes.
+// since is the share of the time in which they were busy, with all there is on
+// this machine. What somebody runs beside the test at a lower priority is named.
 func (c cpu) since() string {
 	now := cpuTimes()
 	if now.all == c.all {
 		return "unknown"
 	}
-	return fmt.Sprintf("%d %%", (now.busy-c.busy)*100/(now.all-c.all))
+	share := func(part uint64) uint64 { return part * 100 / (now.all - c.all) }
+	if nice := share(now.nice - c.nice); nice > 0 {
+		return fmt.Sprintf("%d %%, %d %% of it niced", share(now.busy-c.busy), nice)
+	}
+	return fmt.Sprintf("%d %%", share(now.busy-c.busy))
 }
 
 // samples are durations that print as a histogram.
