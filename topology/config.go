@@ -219,6 +219,11 @@ type Timing struct {
 	// Standby is the interval at which the changelogs of standbys are asked where
 	// they end. Default 1 s.
 	Standby time.Duration
+	// Copy is how long a process waits before it reads the state of a standby that
+	// it has nothing of: whoever left is often back by then, with a store that lacks
+	// little. A process that has run for less than that, and one that is to get the
+	// task, does not wait. Default 30 s; negative for not at all.
+	Copy time.Duration
 	// Stall is how long a task may have records waiting without finishing a
 	// cycle before Live reports it. Default 60 s.
 	Stall time.Duration
@@ -305,6 +310,7 @@ func (c Config) withDefaults() Config {
 	def(&t.Stuck, 30*time.Second)
 	def(&t.Away, 5*time.Minute)
 	def(&t.Standby, time.Second)
+	def(&t.Copy, 30*time.Second)
 	def(&t.Stall, time.Minute)
 	def(&t.Backoff, 250*time.Millisecond)
 	def(&t.BackoffMax, 10*time.Second)

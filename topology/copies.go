@@ -27,6 +27,13 @@ func (m *member) standbys() []int32 {
 	return slices.Compact(list)
 }
 
+// expects says that a task is to move here as soon as its copy is warm.
+func (m *member) expects(task int32) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.mu.share.warmUp, task) || slices.Contains(m.mu.share.next, task)
+}
+
 // route tells where a task runs or is about to, and where copies of it are, as
 // the last plan said. Not ok when the plan said nothing of it.
 func (m *member) route(task int32) (active string, standbys []string, ok bool) {

@@ -229,6 +229,57 @@ func TestStopBesideAnOlderProcess(t *testing.T) {
 	})
 }
 
+// TestCopiesWait: while a process restarts nobody copies what it has on its disk.
+// When it stays away its copies are made.
+func TestCopiesWait(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T, c *kafkatest.Cluster) {
+		r := newRig(t, c, 6, 6)
+		var disks [3]*kafkatest.Disk
+		var procs [3]*process
+		var read restores
+		start := func(i int) {
+			cfg := r.memberConfig(fmt.Sprintf("n%d", i), disks[i])
+			cfg.Timing.Copy = 30 * time.Second
+			cfg.Hooks.Restored = read.hook()
+			procs[i] = r.start(cfg, disks[i])
+		}
+		for i := range procs {
+			disks[i] = kafkatest.NewDisk()
+			start(i)
+		}
+		for _, p := range procs {
+			p.ready(2)
+		}
+		r.send(10, 60, "inc")
+		r.check(procs[:]...)
+		for _, p := range procs {
+			p.warm(2)
+		}
+		time.Sleep(time.Minute)
+
+		before := read.records.Load()
+		procs[0].end()
+		time.Sleep(10 * time.Second)
+		start(0)
+		for _, p := range procs {
+			p.ready(2).warm(2)
+		}
+		if n := read.records.Load() - before; n > 0 {
+			t.Errorf("%d records were read for copies that were there again after 10 s", n)
+		}
+
+		before = read.records.Load()
+		procs[0].end()
+		procs[1].ready(3)
+		procs[2].ready(3)
+		if read.records.Load() == before {
+			t.Error("no copies were made of the tasks of a process that stayed away")
+		}
+		r.send(1, 60, "inc")
+		r.check(procs[1], procs[2])
+	})
+}
+
 // TestClosedStoresAreTold: a process that starts tells the group how far the stores
 // on its disk are, before anybody has opened one.
 func TestClosedStoresAreTold(t *testing.T) {

@@ -170,6 +170,9 @@ func (s *standby) live() error {
 	began, records := time.Now(), int64(0)
 	unhook := s.cancelOnStop(cancel)
 	err := s.openStore()
+	if err == nil && s.store.Position().Next == 0 {
+		err = s.holdOff(ctx)
+	}
 	if err == nil {
 		records, err = s.catchUp(ctx)
 	}
@@ -202,6 +205,27 @@ func (s *standby) live() error {
 			}
 		}
 	}
+}
+
+// holdOff waits before all of a state is read, in a process that has run for a
+// while: a rolling restart asks for copies that it takes back a few seconds later,
+// and reading them would be what the hand-overs of the next process wait for. A
+// task that is to come here is not kept waiting.
+func (s *standby) holdOff(ctx context.Context) error {
+	if time.Since(s.w.began) < s.cfg.Timing.Copy {
+		return nil
+	}
+	until := time.Now().Add(s.cfg.Timing.Copy)
+	for !s.w.member.expects(s.id) {
+		left := time.Until(until)
+		if left <= 0 {
+			return nil
+		}
+		if !sleep(ctx, min(left, time.Second)) {
+			return errStopped
+		}
+	}
+	return nil
 }
 
 // cancelOnStop ends a wait for brokers when the standby is asked to stop.

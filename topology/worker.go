@@ -30,7 +30,8 @@ type Worker struct {
 	kill context.CancelFunc
 
 	started  atomic.Bool
-	layout   *layout // set once by Run, before running is closed
+	began    time.Time // of Run
+	layout   *layout   // set once by Run, before running is closed
 	ready    chan struct{}
 	admin    *kgo.Client
 	shared   *statestore.Shared
@@ -97,6 +98,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("%w: a worker runs only once", ErrFatal)
 	}
 	defer w.kill()
+	w.began = time.Now()
 	if err := w.start(ctx); err != nil {
 		w.release()
 		if ctx.Err() != nil {

@@ -32,6 +32,9 @@ type participant struct {
 	silent uint64
 	// seen, when set, hears of each command as it comes.
 	seen func(wid, command string)
+	// lazy is how long it may take to commit offsets after it has answered. What
+	// it has not committed comes again after a crash, which rule 3 is for.
+	lazy time.Duration
 	// mute makes it answer nothing at all, and execute nothing.
 	mute atomic.Bool
 
@@ -90,6 +93,7 @@ func startParticipant(t *testing.T, c *kafkatest.Cluster, p *participant) *parti
 }
 
 func (p *participant) serve(ctx context.Context, cl *kgo.Client) error {
+	var committed time.Time
 	for {
 		fs := cl.PollFetches(ctx)
 		if ctx.Err() != nil {
@@ -118,6 +122,10 @@ func (p *participant) serve(ctx context.Context, cl *kgo.Client) error {
 		if err := failed.Load(); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("reply not sent: %w", *err)
 		}
+		if time.Since(committed) < p.lazy {
+			continue
+		}
+		committed = time.Now()
 		// Rule 2: the offset after the reply. A rebalance in between only means
 		// that the commands come again.
 		if err := cl.CommitUncommittedOffsets(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {

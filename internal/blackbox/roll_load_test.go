@@ -144,8 +144,8 @@ func (r *roller) apply() {
 		}
 		r.t.Log(amends(r.t, "apply", "--brokers", r.c.Seeds()[0], "--namespace", r.c.Namespace(), "-f", file))
 	}
-	r.one = startParticipant(r.t, r.c, &participant{topic: "cmd." + one, seen: func(wid, _ string) { r.at(&r.slept, wid) }})
-	r.two = startParticipant(r.t, r.c, &participant{topic: "cmd." + two, seen: func(wid, _ string) { r.woke(wid) }})
+	r.one = startParticipant(r.t, r.c, &participant{topic: "cmd." + one, lazy: time.Second, seen: func(wid, _ string) { r.at(&r.slept, wid) }})
+	r.two = startParticipant(r.t, r.c, &participant{topic: "cmd." + two, lazy: time.Second, seen: func(wid, _ string) { r.woke(wid) }})
 }
 
 // at notes the first time of a workflow ID.
