@@ -60,12 +60,15 @@ func (x *explainer) attention() (list []blocker) {
 			text = ": " + strings.TrimRight(a.Text, ".")
 		}
 		b.sentence = fmt.Sprintf("%s needs a person (%s%s): %s%s%s.", subject, a.Reason, x.ago(a.Since), what.text, text, x.deadline())
-		b.actions = x.admin(nil, a.Path, "looked at", a.Reason.Helps()...)
-		if x.Instance.Phase.Active() {
-			b.actions = x.admin(b.actions, "", "given up", sagas.AdminClose)
-		}
-		if len(b.actions) == 0 {
-			b.actions = append(b.actions, x.look("see what became of it", x.WorkflowID))
+		b.act = func([]Action) []Action {
+			list := x.admin(nil, a.Path, "looked at", a.Reason.Helps()...)
+			if x.Instance.Phase.Active() {
+				list = x.admin(list, "", "given up", sagas.AdminClose)
+			}
+			if len(list) == 0 {
+				list = append(list, x.look("see what became of it", x.WorkflowID))
+			}
+			return list
 		}
 		list = append(list, b)
 	}

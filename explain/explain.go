@@ -151,6 +151,9 @@ type blocker struct {
 	command  *Command
 	letter   *DeadLetter
 	actions  []Action
+	// act adds what has to be tried on the instance; asked for the first blocker only, because an instance
+	// may have thousands.
+	act func([]Action) []Action
 }
 
 // The order in which causes are to be dealt with.
@@ -181,6 +184,9 @@ func Explain(in Input) Explanation {
 	e.Cause, e.HeldBy, e.Path, e.Reason = first.cause, first.by, first.path, string(first.reason)
 	e.Since, e.Next, e.Sentence = first.since, first.next, first.sentence
 	e.Command, e.DeadLetter, e.Actions = first.command, first.letter, first.actions
+	if first.act != nil {
+		e.Actions = first.act(first.actions)
+	}
 	for _, b := range list[1:min(len(list), 1+MaxAlso)] {
 		e.Also = append(e.Also, Also{Cause: b.cause, Path: b.path, Sentence: b.sentence})
 	}

@@ -35,7 +35,7 @@ func (x *explainer) topicHolds(path, topic, what string) (b blocker, shut bool) 
 		if c != nil && c.TopicState == TopicMissing {
 			b.cause = CauseNoTopic
 			b.sentence = fmt.Sprintf("Topic %s does not exist, so %s cannot be sent%s.", topic, what, x.deadline())
-			b.actions = x.topicActions(path, topic, b.cause)
+			b.act = func([]Action) []Action { return x.topicActions(path, topic, b.cause) }
 			return b, true
 		}
 		return b, false
@@ -58,7 +58,7 @@ func (x *explainer) topicHolds(path, topic, what string) (b blocker, shut bool) 
 		b.cause = CauseBreakerOpen
 		b.sentence = fmt.Sprintf("Topic %s takes nothing (%s), so %s is held by the breaker (%s%s)%s.", topic, k.Reason, what, k.State, x.ago(k.Since), x.deadline())
 	}
-	b.actions = x.topicActions(path, topic, b.cause)
+	b.act = func([]Action) []Action { return x.topicActions(path, topic, b.cause) }
 	return b, true
 }
 
@@ -114,8 +114,10 @@ func (x *explainer) lease() (list []blocker) {
 		b := blocker{rank: rankLease, cause: CauseLeasePassed, by: HeldByLease, path: s.Path, since: s.Lease,
 			sentence: fmt.Sprintf("The hold of %s lapsed %s ago, at %s, so %s will not be sent and the run can only turn round%s.",
 				s.Path, span(int64(x.Now-s.Lease)), clock(s.Lease), pivot, x.deadline())}
-		b.actions = x.admin(nil, "", "the hold of "+s.Path+" has lapsed", sagas.AdminCompensate)
-		b.actions = append(b.actions, x.look("see what it still waits for", x.WorkflowID))
+		b.act = func([]Action) []Action {
+			list := x.admin(nil, "", "the hold of "+s.Path+" has lapsed", sagas.AdminCompensate)
+			return append(list, x.look("see what it still waits for", x.WorkflowID))
+		}
 		list = append(list, b)
 	}
 	return list

@@ -30,7 +30,10 @@ func (x *explainer) steps() (list []blocker) {
 		if s.Child != "" && (s.Undo == sagas.UndoPending || s.Undo == sagas.UndoBackoff) {
 			list = append(list, blocker{rank: rankAnswer, cause: CauseChild, by: HeldByChild, path: s.Path, since: s.UndoSent, next: s.Timer.Due,
 				sentence: fmt.Sprintf("%s has asked its child %s to go back, and waits until it has%s.", s.Path, s.Child, x.ago(s.UndoSent)),
-				actions:  append([]Action{explainIt(s.Child)}, x.admin(nil, s.Path, "settled by hand", sagas.AdminResolve, sagas.AdminWaive)...)})
+				actions:  []Action{explainIt(s.Child)},
+				act: func(list []Action) []Action {
+					return x.admin(list, s.Path, "settled by hand", sagas.AdminResolve, sagas.AdminWaive)
+				}})
 		}
 	}
 	return list
@@ -107,7 +110,7 @@ func (x *explainer) inFlight(s *sagas.StepState, a Ask) blocker {
 	default:
 		b.sentence = fmt.Sprintf("%s has not answered %s (%s%s)%s%s", a.Participant, what, attempts, x.ago(a.From), clause, tail)
 	}
-	b.actions = x.remedies(s, a, b.cause)
+	b.act = func([]Action) []Action { return x.remedies(s, a, b.cause) }
 	return b
 }
 
@@ -210,10 +213,12 @@ func (x *explainer) open(s *sagas.StepState) (b blocker, waits bool) {
 	default:
 		return b, false
 	}
-	b.actions = x.admin(b.actions, s.Path, "more time", sagas.AdminExtend)
-	if d.Node != sagas.NodeSaga {
-		b.actions = x.admin(b.actions, s.Path, "decided by hand", sagas.AdminSkip)
+	b.act = func(list []Action) []Action {
+		list = x.admin(list, s.Path, "more time", sagas.AdminExtend)
+		if d.Node != sagas.NodeSaga {
+			list = x.admin(list, s.Path, "decided by hand", sagas.AdminSkip)
+		}
+		return x.admin(list, "", "not wanted any more", sagas.AdminCompensate)
 	}
-	b.actions = x.admin(b.actions, "", "not wanted any more", sagas.AdminCompensate)
 	return b, true
 }

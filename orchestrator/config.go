@@ -99,6 +99,10 @@ type Config struct {
 	// Explain bounds what one explanation of an instance asks of Kafka. Default: those of package explain.
 	Explain explain.Limits
 
+	// Tracer gets the spans of each committed cycle. It is called from the goroutine of a task and must
+	// return at once; the slice is its to keep. Default: none, and no span is built.
+	Tracer func([]Span)
+
 	// Hooks are called as things happen, beside those that feed the metrics.
 	Hooks topology.Hooks
 

@@ -72,6 +72,12 @@ var (
 	longBuckets    = []float64{.05, .1, .5, 1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400}
 )
 
+// Native histograms: each bucket is a tenth wider than the one before, and one series has at most so many.
+const (
+	nativeFactor  = 1.1
+	nativeBuckets = 160
+)
+
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -88,7 +94,11 @@ func newMetrics() *metrics {
 	}
 	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		m.all = append(m.all, Metric{Name: "amends_" + name, Type: "histogram", Help: help, Labels: labels})
-		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "amends_" + name, Help: help, Buckets: buckets}, labels)
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "amends_" + name, Help: help, Buckets: buckets,
+			// Both kinds: a Prometheus that asks for native histograms gets finer buckets, any other the classic ones.
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets, NativeHistogramMinResetDuration: time.Hour,
+		}, labels)
 		m.registry.MustRegister(h)
 		return h
 	}
@@ -125,7 +135,7 @@ func newMetrics() *metrics {
 	m.restore = one(histogram("restore_duration_seconds", "Time that a task took to restore its store.", longBuckets))
 	m.wiped = counter("stores_wiped_total", "Local stores that were thrown away to be rebuilt.").WithLabelValues()
 	m.breakers = counter("destination_changes_total", "Times that the breaker of a topic of others came to a state; open counts failed probes too.", "state")
-	m.all = append(m.all, standbyLag, standbyAge) // collected, not kept
+	m.all = append(m.all, standbyLag, standbyAge, storeBytes) // collected, not kept
 	gauge("build_info", "1, labelled with the version.", "version", "goversion").WithLabelValues(Version, runtime.Version()).Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -192,12 +202,14 @@ func (m *metrics) hooks(tallies func(task int32) *tally) topology.Hooks {
 // tally collects what the cycle of one task counts, until it is known whether the cycle commits. An
 // aborted cycle runs again and would count twice.
 type tally struct {
-	m  *metrics
-	mu struct {
+	m      *metrics
+	tracer func([]Span) // nil = off
+	mu     struct {
 		sync.Mutex
 		counters []prometheus.Counter
 		observed []observation
-		before   [2]int // how many there were before the last record
+		spans    []Span
+		before   [3]int // how many there were before the last record
 	}
 }
 
@@ -227,20 +239,23 @@ func (t *tally) commit() {
 	for _, o := range t.mu.observed {
 		o.in.Observe(o.v)
 	}
+	if len(t.mu.spans) > 0 {
+		t.tracer(ended(t.mu.spans))
+	}
 	t.clear()
 }
 
 // mark is called before each record, postponed when that record comes again.
 func (t *tally) mark() {
 	t.mu.Lock()
-	t.mu.before = [2]int{len(t.mu.counters), len(t.mu.observed)}
+	t.mu.before = [3]int{len(t.mu.counters), len(t.mu.observed), len(t.mu.spans)}
 	t.mu.Unlock()
 }
 
 func (t *tally) postponed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mu.counters, t.mu.observed = t.mu.counters[:t.mu.before[0]], t.mu.observed[:t.mu.before[1]]
+	t.mu.counters, t.mu.observed, t.mu.spans = t.mu.counters[:t.mu.before[0]], t.mu.observed[:t.mu.before[1]], t.mu.spans[:t.mu.before[2]]
 }
 
 func (t *tally) drop() {
@@ -252,7 +267,8 @@ func (t *tally) drop() {
 func (t *tally) clear() {
 	clear(t.mu.counters)
 	clear(t.mu.observed)
-	t.mu.counters, t.mu.observed = t.mu.counters[:0], t.mu.observed[:0]
+	clear(t.mu.spans)
+	t.mu.counters, t.mu.observed, t.mu.spans = t.mu.counters[:0], t.mu.observed[:0], t.mu.spans[:0]
 }
 
 func (t *tally) deadLetter(class string) { t.count(t.m.deadLetters.WithLabelValues(class)) }

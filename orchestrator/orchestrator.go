@@ -50,7 +50,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	o.definitions = newDefinitions(cfg.Namespace, topics.Defs, cfg.Logger)
 	o.announcer = newAnnouncer(cfg, topics.Members)
 	o.mu.tallies = map[int32]*tally{}
-	o.metrics.registry.MustRegister(&storeCollector{o: o}, &destinationCollector{o: o}, newStandbyCollector(o.Standbys))
+	o.metrics.registry.MustRegister(&storeCollector{o: o}, newStoreBytesCollector(o), &destinationCollector{o: o}, newStandbyCollector(o.Standbys))
 	return o, nil
 }
 
@@ -194,7 +194,7 @@ func (o *Orchestrator) tally(task int32) *tally {
 	defer o.mu.Unlock()
 	t := o.mu.tallies[task]
 	if t == nil {
-		t = &tally{m: o.metrics}
+		t = &tally{m: o.metrics, tracer: o.cfg.Tracer}
 		o.mu.tallies[task] = t
 	}
 	return t

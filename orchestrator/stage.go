@@ -84,6 +84,9 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 			return fmt.Errorf("effect %T is not known", e)
 		}
 	}
+	if p.cfg.Tracer != nil {
+		p.trace(c, o, next, effects)
+	}
 	return nil
 }
 

@@ -33,20 +33,37 @@ func idempotencyKey(ns, wid string, run uint32, path string, op Op, round uint32
 	return k
 }
 
-// traceparent is the W3C trace context of one attempt: all commands of a run share a trace, each
-// attempt is a span. It is derived, not drawn, so that a repeated transaction repeats it.
-func traceparent(ns, wid string, run uint32, key Key, attempt uint32) string {
+// TraceID is the trace of one run: the first half of SHA-256 over namespace, workflow ID and run. It is in
+// the traceparent of each of its commands.
+func TraceID(ns, wid string, run uint32) (id [16]byte) {
 	var buf [256]byte
 	b := appendPart(buf[:0], ns)
 	b = appendPart(b, wid)
-	trace := sha256.Sum256(appendNumber(b, run))
-	b = append(buf[:0], key[:]...)
-	span := sha256.Sum256(appendNumber(b, attempt))
+	sum := sha256.Sum256(appendNumber(b, run))
+	return [16]byte(sum[:16])
+}
+
+// SpanID is the span of one attempt of a command, by its idempotency key.
+func SpanID(key Key, attempt uint32) [8]byte {
+	var buf [32]byte
+	sum := sha256.Sum256(appendNumber(append(buf[:0], key[:]...), attempt))
+	return [8]byte(sum[:8])
+}
+
+// CommandSpan is the SpanID of the command that an answer at a is for.
+func CommandSpan(ns, wid string, a Address) [8]byte {
+	return SpanID(idempotencyKey(ns, wid, a.Run, a.Path, a.Op, a.Round), a.Attempt)
+}
+
+// traceparent is the W3C trace context of one attempt: all commands of a run share a trace, each
+// attempt is a span. It is derived, not drawn, so that a repeated transaction repeats it.
+func traceparent(ns, wid string, run uint32, key Key, attempt uint32) string {
+	trace, span := TraceID(ns, wid, run), SpanID(key, attempt)
 	out := make([]byte, 0, 55)
 	out = append(out, "00-"...)
-	out = hex.AppendEncode(out, trace[:16])
+	out = hex.AppendEncode(out, trace[:])
 	out = append(out, '-')
-	out = hex.AppendEncode(out, span[:8])
+	out = hex.AppendEncode(out, span[:])
 	return string(append(out, "-01"...))
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kslog"
@@ -51,6 +52,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.String("token-secret-file", "", "file with the secret that signs command tokens; the same for all processes")
 	f.String("api-actions", "auto", "take signals and operator actions over HTTP: on, off, or auto (only when --listen is on loopback)")
 	pageFlags(f)
+	telemetryFlags(cmd)
 	f.String("log-level", "info", "debug, info, warn or error")
 	f.String("config", os.Getenv("AMENDS_CONFIG"), "YAML file with the same settings, one key per flag")
 	return cmd
@@ -61,11 +63,15 @@ func runServer(cmd *cobra.Command, t *terminal) error {
 	if err != nil {
 		return &codedError{exitConfig, err}
 	}
+	defer at.outward.close()
 	o, err := orchestrator.New(cfg)
 	if err != nil {
 		return &codedError{exitConfig, err}
 	}
-	err = serve(cmd.Context(), o, at, cfg.Logger)
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel() // before close, which waits for what runs
+	at.outward.run(ctx)
+	err = serve(ctx, o, at, cfg.Logger)
 	switch {
 	case err == nil:
 		cfg.Logger.Info("stopped")
@@ -81,6 +87,15 @@ type listener struct {
 	address string
 	actions string // on, off or auto
 	pages   web.Options
+	outward *outward
+}
+
+// gather has the metrics of o and of what runs beside it.
+func (at listener) gather(o *orchestrator.Orchestrator) prometheus.Gatherer {
+	if at.outward == nil {
+		return o.Gatherer()
+	}
+	return prometheus.Gatherers{o.Gatherer(), at.outward.registry}
 }
 
 // acts says whether the API takes actions. It has no login, so by default only on loopback.
@@ -99,7 +114,7 @@ func serve(ctx context.Context, o *orchestrator.Orchestrator, at listener, log *
 		log.Warn("the API has no login and is reachable from other machines", "listen", l.Addr().String())
 	}
 	srv := &http.Server{
-		Handler:           withPages(api.New(o, api.Options{Node: o.Advertise(), Gather: o.Gatherer(), Logger: log, Actions: at.acts(l.Addr())}), o, at, l.Addr()),
+		Handler:           withPages(api.New(o, api.Options{Node: o.Advertise(), Gather: at.gather(o), Logger: log, Actions: at.acts(l.Addr())}), o, at, l.Addr()),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
@@ -197,7 +212,8 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 			return cfg, at, err
 		}
 	}
-	return cfg, at, nil
+	at.outward, err = newOutward(cmd.Context(), s, &cfg)
+	return cfg, at, err
 }
 
 // advertised makes an address for others out of a listen address.

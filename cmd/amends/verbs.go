@@ -53,6 +53,7 @@ func nouns() []noun {
 		{name: "list", short: []string{"ls", "list"}, make: newListCommand},
 		{name: "get", short: []string{"show", "get"}, make: newGetCommand},
 		{name: "watch", short: []string{"watch"}, make: newWatchCommand},
+		{name: "explain", short: []string{"explain"}, make: newExplainCommand},
 		{name: "start", short: []string{"start"}, make: newStartCommand},
 		{name: "signal", short: []string{"signal"}, quiet: true, make: newSignalCommand},
 		{name: "cancel", short: []string{"cancel"}, make: newCancelCommand},

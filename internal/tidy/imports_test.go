@@ -103,6 +103,11 @@ var rules = map[string]rule{
 		third: []string{kgo},
 		why:   "explain is a pure function of an instance and facts, and the questions to Kafka that find them: nothing of the runtime",
 	},
+	"telemetry": {
+		own:   []string{"orchestrator", "protocol"},
+		third: []string{kgo, "go.opentelemetry.io/otel", "github.com/prometheus/client_golang/"},
+		why:   "telemetry tells others what the engine committed: it reads facts and spans and changes nothing",
+	},
 	"orchestrator": {
 		own:   []string{"sagas", "protocol", "topology", "statestore", "query", "explain"},
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
