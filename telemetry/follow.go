@@ -72,6 +72,13 @@ func NewAlerts(cfg AlertConfig) (*Alerts, error) {
 
 // Run follows the topic until ctx ends.
 func (a *Alerts) Run(ctx context.Context) error {
+	// Before the consumer is made: it joins at once, and a group with members takes positions of them only.
+	if err := a.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("where the alerts begin: %w", err)
+	}
 	cl, err := kgo.NewClient(append(slices.Clone(a.cfg.Client),
 		kgo.ConsumerGroup(AlertGroup(a.cfg.Namespace)), kgo.ConsumeTopics(a.topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -80,9 +87,6 @@ func (a *Alerts) Run(ctx context.Context) error {
 		return fmt.Errorf("kafka client of the alerts: %w", err)
 	}
 	defer cl.Close()
-	if err := a.begin(ctx, cl); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("where the alerts begin: %w", err)
-	}
 	var facts book
 	for ctx.Err() == nil {
 		read := a.window(ctx, cl, &facts)
@@ -101,6 +105,16 @@ func (a *Alerts) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// prepare is begin on a client of its own.
+func (a *Alerts) prepare(ctx context.Context) error {
+	cl, err := kgo.NewClient(a.cfg.Client...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return a.begin(ctx, cl)
 }
 
 // begin gives the group the present end of each partition that it has no position on, so that what comes
