@@ -104,7 +104,7 @@ func TestBrowserKeyboard(t *testing.T) {
 	b.Keys("/")
 	b.Until(`document.activeElement.id === "query"`)
 	b.Keys("j")
-	b.Until(`document.getElementById("query").value === "j"`) // typing is no shortcut
+	b.Until(`document.getElementById("query").value.endsWith("j")`) // typing is no shortcut
 	b.Do(chromedp.KeyEvent("\u001b"))
 	b.Until(`document.activeElement.id !== "query"`)
 	b.Keys("jjk")
