@@ -306,6 +306,7 @@ func (p *parked) start() {
 	}
 	fmt.Printf("start:                   all tasks run after %.2f s\n", time.Since(began).Seconds())
 	p.run(*loopFlag/4, 100, "warm")
+	p.run(*loopFlag, 500, "warm-0")
 	if !p.parked && *limitsFlag { // the broker is new as well, and compiles itself while it runs
 		round := 0
 		rate := steady(func() float64 {
