@@ -87,6 +87,12 @@ func nouns() []noun {
 			{name: "list", make: newExampleListCommand},
 			{name: "run", make: newExampleRunCommand},
 		}},
+		{name: "topic", group: groupOperate, says: "The topics of a namespace: what it needs, what is there", verbs: []verb{
+			{name: "plan", make: newTopicPlanCommand},
+			{name: "apply", make: newTopicApplyCommand},
+			{name: "export", make: newTopicExportCommand},
+		}},
+		{name: "doctor", group: groupOperate, itself: newDoctorCommand},
 		{name: "level", group: groupOperate, itself: newLevelCommand, verbs: []verb{{name: "finalize", make: newFinalizeCommand}}},
 		{name: "run", group: groupServe, itself: newRunCommand},
 		{name: "dev", group: groupServe, itself: newDevCommand, verbs: []verb{

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/amendsio/amends/protocol"
+)
+
+// cluster starts an embedded cluster for a test.
+func cluster(t *testing.T, opts ...kfake.Opt) string {
+	t.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c.ListenAddrs()[0]
+}
+
+func TestTopicCommands(t *testing.T) {
+	emptyHome(t)
+	broker, def := cluster(t), write(t, "hello.yaml", goodDefinition)
+	args := func(verb ...string) []string {
+		return append(append([]string{"topic"}, verb...), "--brokers", broker, "--namespace", "pay", "-f", def)
+	}
+	code, out, talk := execute(t, args("plan")...)
+	if code != exitFindings || strings.Count(out, "is missing") != 9 || !strings.Contains(out, "cmd.psp") {
+		t.Fatalf("plan of nothing: %d\n%s%s", code, out, talk)
+	}
+	if code, out, _ := execute(t, args("apply", "--dry-run")...); code != exitOK || strings.Count(out, "\n") != 9 {
+		t.Errorf("dry run: %d %q", code, out)
+	}
+	if code, out, talk := execute(t, args("apply")...); code != exitOK || strings.Count(out, "\n") != 9 {
+		t.Errorf("apply: %d %q %q", code, out, talk)
+	}
+	if code, out, _ := execute(t, args("plan")...); code != exitOK || strings.Contains(out, "missing") {
+		t.Errorf("plan after apply: %d\n%s", code, out)
+	}
+	if code, out, _ := execute(t, args("apply")...); code != exitOK || out != "" {
+		t.Errorf("apply again: %d %q", code, out)
+	}
+	code, out, _ = execute(t, "topic", "export", "--strimzi", "--namespace", "pay", "-f", def, "--replication-factor", "2")
+	if code != exitOK || strings.Count(out, "kind: KafkaTopic") != 9 || !strings.Contains(out, "name: pay-amends") || !strings.Contains(out, "replicas: 2") || !strings.Contains(out, "transactionalId") {
+		t.Errorf("export: %d\n%s", code, out)
+	}
+	if code, _, _ := execute(t, "topic", "export"); code != exitUsage {
+		t.Errorf("export of no form: %d", code)
+	}
+}
+
+// TestDoctor plants faults and wants each found, with its cure.
+func TestDoctor(t *testing.T) {
+	emptyHome(t)
+	broker := cluster(t)
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+	}))
+	defer slow.Close()
+	examined := func(want int, args ...string) string {
+		t.Helper()
+		code, out, talk := execute(t, append([]string{"doctor", "--namespace", "pay"}, args...)...)
+		if code != want {
+			t.Errorf("doctor %v: exit %d, want %d\n%s%s", args, code, want, out, talk)
+		}
+		return out
+	}
+	wants := func(out string, says ...string) {
+		t.Helper()
+		for _, s := range says {
+			if !strings.Contains(out, s) {
+				t.Errorf("nothing of %q in:\n%s", s, out)
+			}
+		}
+	}
+	wants(examined(exitFindings, "--brokers", broker, "--server", slow.URL), "✓ brokers    1 broker, Kafka", "✗ topics     missing, or not to be seen: pay.saga.", "amends topic apply --namespace pay", "away from this machine", "NTP")
+	if code, _, talk := execute(t, "topic", "apply", "--brokers", broker, "--namespace", "pay"); code != exitOK {
+		t.Fatal(talk)
+	}
+	wants(examined(exitOK, "--brokers", broker, "--server", "http://127.0.0.1:1"), "✓ topics     8 topics of namespace pay", "✓ rights", "! processes  no process runs this namespace", "! api", "keys")
+
+	// A topic that was altered, and a producer that hashes keys as librdkafka does, an hour ahead.
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	policy := "delete"
+	if _, err := kadm.NewClient(cl).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}}, "pay.saga.state"); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", "b", "c", "d", "e", "f"} {
+		r := &kgo.Record{Topic: "pay.saga.intake", Key: []byte(key), Partition: int32(crcOf(key) % 12), Timestamp: time.Now().Add(time.Hour / 2)}
+		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := examined(exitFindings, "--brokers", broker, "-o", "json")
+	var found []diagnosis
+	if err := json.Unmarshal([]byte(out), &found); err != nil {
+		t.Fatal(err)
+	}
+	wants(out, "kafka-configs.sh --alter --topic pay.saga.state --add-config cleanup.policy=", "hashed with CRC32", "partitioner=murmur2_random", "in the future")
+
+	// A person who may only write to the intake.
+	strict := cluster(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "root", "root"), kfake.User("PLAIN", "clerk", "clerk",
+		kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: protocol.App("pay"), Pattern: kmsg.ACLResourcePatternTypePrefixed, Operation: kmsg.ACLOperationDescribe, Allow: true}))
+	login := func(user string) []string {
+		return []string{"--brokers", strict, "--sasl-mechanism", "PLAIN", "--sasl-user", user, "--sasl-password", user}
+	}
+	if code, _, talk := execute(t, append([]string{"topic", "apply", "--namespace", "pay"}, login("root")...)...); code != exitOK {
+		t.Fatal(talk)
+	}
+	wants(examined(exitFindings, login("clerk")...), "PLAIN as clerk without TLS", "✗ rights     no WRITE on pay.saga.intake", "kafka-acls.sh --add --allow-principal User:clerk --operation WRITE --topic pay.saga. --resource-pattern-type prefixed")
+	wants(examined(exitFindings, "--brokers", strict, "--sasl-mechanism", "PLAIN", "--sasl-user", "root", "--sasl-password", "wrong"), "✗ brokers", "--sasl-password-file")
+	wants(examined(exitFindings, "--brokers", "127.0.0.1:1"), "✗ brokers", "is a broker listening")
+}

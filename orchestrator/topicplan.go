@@ -1,0 +1,176 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/sagas"
+)
+
+// TopicState is one topic that a namespace needs: how it should be, and what differs.
+type TopicState struct {
+	protocol.TopicPlan
+	Exists bool
+	// Faults have to be repaired before a process starts; Advice is slow or wasteful.
+	Faults []string
+	Advice []string
+}
+
+// OfflinePlan is every topic of a namespace and of the definitions, as it should be when nothing is there.
+// Partitions, tasks and replication factor are those of cfg, or 12, as many, and 3.
+func OfflinePlan(cfg Config, defs []*sagas.Definition) ([]protocol.TopicPlan, error) {
+	topics, err := protocol.NewTopics(cfg.Namespace)
+	if err != nil {
+		return nil, &Error{Code: CodeConfig, Class: ErrConfig, Cause: "Namespace: " + err.Error()}
+	}
+	rf := cfg.ReplicationFactor
+	if rf == 0 {
+		rf = 3
+	}
+	return plannedTopics(cfg, topics, defs, planLayout(cfg, topics, nil), rf)
+}
+
+func plannedTopics(cfg Config, topics protocol.Topics, defs []*sagas.Definition, l layout, rf int16) ([]protocol.TopicPlan, error) {
+	plans, err := Check(defs)
+	if err != nil {
+		return nil, err
+	}
+	all := topics.Plan(l.partitions, l.tasks, rf)
+	for _, name := range allCommandTopics(plans) {
+		all = append(all, protocol.CommandTopicPlan(name, l.partitions, rf))
+	}
+	for _, name := range allEventTopics(plans) {
+		all = append(all, protocol.EventTopicPlan(name, l.partitions, rf))
+	}
+	return all, nil
+}
+
+// PlanTopics compares the topics of a namespace and of definitions with what the cluster has. It changes
+// nothing.
+func PlanTopics(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]TopicState, error) {
+	var out []TopicState
+	err := withAdmin(cfg, func(cfg Config, _ *kgo.Client, adm *kadm.Client) error {
+		topics, err := protocol.NewTopics(cfg.Namespace)
+		if err != nil {
+			return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "Namespace: " + err.Error()}
+		}
+		sketch, err := plannedTopics(cfg, topics, defs, layout{1, 1}, 1)
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, p := range sketch {
+			names = append(names, p.Name)
+		}
+		have, err := listTopics(ctx, adm, names)
+		if err != nil {
+			return err
+		}
+		rf, err := replicationFactor(ctx, adm, cfg)
+		if err != nil {
+			return err
+		}
+		plans, err := plannedTopics(cfg, topics, defs, planLayout(cfg, topics, have), rf)
+		if err != nil {
+			return err
+		}
+		configs := map[string]kadm.ResourceConfig{}
+		if len(have) > 0 {
+			described, err := adm.DescribeTopicConfigs(ctx, slices.DeleteFunc(names, func(n string) bool { _, ok := have[n]; return !ok })...)
+			if err != nil {
+				return unreachable("describe topic settings", err)
+			}
+			for _, rc := range described {
+				configs[rc.Name] = rc
+			}
+		}
+		for _, p := range plans {
+			out = append(out, compareTopic(cfg, p, have, configs))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// compareTopic says what is wrong with one topic. Topics of participants are theirs as much as ours, so only
+// that they exist is checked.
+func compareTopic(cfg Config, p protocol.TopicPlan, have map[string]topicShape, configs map[string]kadm.ResourceConfig) TopicState {
+	s := TopicState{TopicPlan: p}
+	shape, there := have[p.Name]
+	if s.Exists = there; !there {
+		s.Faults = append(s.Faults, "is missing")
+		return s
+	}
+	if !ownTopic(cfg.Namespace, p.Name) {
+		return s
+	}
+	if shape.partitions != p.Partitions {
+		s.Faults = append(s.Faults, fmt.Sprintf("partitions: have %d, want %d", shape.partitions, p.Partitions))
+	}
+	if shape.replication < p.Replication {
+		s.Advice = append(s.Advice, fmt.Sprintf("replication factor: have %d, want %d", shape.replication, p.Replication))
+	}
+	rc := configs[p.Name]
+	if rc.Err != nil {
+		s.Advice = append(s.Advice, "settings: "+rc.Err.Error())
+		return s
+	}
+	for _, want := range p.Settings {
+		value, reported := settingOf(rc, want.Key)
+		says := fmt.Sprintf("%s: have %q, want %q", want.Key, value, want.Value)
+		switch {
+		case !reported || want.Weight == protocol.Initial || settingHolds(want, value):
+		case want.Weight == protocol.Required:
+			s.Faults = append(s.Faults, says)
+		default:
+			s.Advice = append(s.Advice, says)
+		}
+	}
+	return s
+}
+
+// CreateTopics creates the topics of a namespace and of definitions that are missing, and checks the rest as
+// a process does when it starts. It never alters one.
+func CreateTopics(ctx context.Context, cfg Config, defs []*sagas.Definition) error {
+	cfg.CreateTopics = true
+	plans, err := Check(defs)
+	if err != nil {
+		return err
+	}
+	return withAdmin(cfg, func(cfg Config, _ *kgo.Client, adm *kadm.Client) error {
+		topics, err := protocol.NewTopics(cfg.Namespace)
+		if err != nil {
+			return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "Namespace: " + err.Error()}
+		}
+		l, err := ensureNamespace(ctx, adm, cfg, topics)
+		if err != nil {
+			return err
+		}
+		return errors.Join(ensureCommands(ctx, adm, cfg, allCommandTopics(plans), l.partitions), ensureEvents(ctx, adm, cfg, allEventTopics(plans), l.partitions))
+	})
+}
+
+// CheckBrokers says whether the brokers' transactions keep our promises, as a process asks when it starts.
+func CheckBrokers(ctx context.Context, cfg Config) error {
+	return withAdmin(cfg, func(cfg Config, cl *kgo.Client, _ *kadm.Client) error { return checkBrokers(ctx, cl, cfg) })
+}
+
+// withAdmin calls fn with a client of its own.
+func withAdmin(cfg Config, fn func(Config, *kgo.Client, *kadm.Client) error) error {
+	cfg = cfg.withDefaults()
+	if err := configError(cfg.faults()); err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(cfg.clientOpts()...)
+	if err != nil {
+		return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
+	}
+	defer cl.Close()
+	return fn(cfg, cl, kadm.NewClient(cl))
+}
