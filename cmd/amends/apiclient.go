@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -51,20 +50,6 @@ func escapeID(id string) string {
 		parts[i] = url.PathEscape(parts[i])
 	}
 	return strings.Join(parts, "/")
-}
-
-func (c *apiClient) list(ctx context.Context, f orchestrator.Filter) (orchestrator.Page, error) {
-	q := url.Values{}
-	for k, v := range map[string]string{"status": f.Status, "type": f.Type, "cursor": f.Cursor} {
-		if v != "" {
-			q.Set(k, v)
-		}
-	}
-	if f.Limit > 0 {
-		q.Set("limit", strconv.Itoa(f.Limit))
-	}
-	var p orchestrator.Page
-	return p, c.get(ctx, "/api/v1/instances", q, &p)
 }
 
 // get asks once, and again for a while when the answer is that a partition moves.

@@ -194,6 +194,8 @@ func connectFix(err error, s settings) string {
 		return "Check --sasl-mechanism, --sasl-user and --sasl-password-file (amends config show says where they come from)."
 	case strings.Contains(text, "connection refused"), strings.Contains(text, "no such host"), strings.Contains(text, "i/o timeout"):
 		return "Check --brokers; is a broker listening there, and is the way open?"
+	case s.text("sasl-mechanism") != "":
+		return "Brokers close the connection when a login fails: check --sasl-mechanism, --sasl-user and --sasl-password-file (amends config show says where they come from)."
 	case !s.yes("tls"):
 		return "A broker that closes the connection at once often wants TLS (--tls) or a login (--sasl-mechanism)."
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"slices"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -15,22 +15,27 @@ func newListCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List instances",
-		Example: "  amends ls --status attention\n  amends ls --type card-payment --since 1h -o name",
+		Example: "  amends ls --status attention\n  amends ls --type card-payment --since 1h -o name\n  amends ls --query 'status == \"running\" && tags.customer == \"c-17\"'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var conn connection
 			if err := conn.read(cmd); err != nil {
 				return err
 			}
-			f := orchestrator.Filter{}
-			f.Status, _ = cmd.Flags().GetString("status")
-			f.Type, _ = cmd.Flags().GetString("type")
-			since, _ := cmd.Flags().GetDuration("since")
-			limit, _ := cmd.Flags().GetInt("limit")
+			f := cmd.Flags()
+			since, _ := f.GetDuration("since")
+			limit, _ := f.GetInt("limit")
 			if limit < 1 || since < 0 {
 				return usage("--limit %d and --since %s: want more than nothing", limit, since)
 			}
-			rows, more, err := listAll(cmd, conn.api(), f, since, limit)
+			query, _ := f.GetString("query")
+			q := url.Values{}
+			for key, value := range map[string]string{"query": conditionSince(query, since), "status": f.Lookup("status").Value.String(), "type": f.Lookup("type").Value.String()} {
+				if value != "" {
+					q.Set(key, value)
+				}
+			}
+			rows, more, err := listAll(cmd, conn.api(), q, limit)
 			if err != nil {
 				return err
 			}
@@ -45,6 +50,7 @@ func newListCommand(t *terminal) *cobra.Command {
 	}
 	cmd.Flags().String("status", "", "running, finishing, compensating, completed, compensated, closed, parked, mailbox, void, marker or attention")
 	cmd.Flags().String("type", "", "saga type")
+	cmd.Flags().String("query", "", "condition in CEL over type, status, version, started, updated, tags and more")
 	cmd.Flags().Duration("since", 0, "only those that started or changed within this time, such as 2h")
 	cmd.Flags().Int("limit", 100, "most instances to show")
 	outputFlag(cmd)
@@ -52,31 +58,35 @@ func newListCommand(t *terminal) *cobra.Command {
 	return cmd
 }
 
-// listAll reads pages until there are limit rows. more says that there may be others.
-func listAll(cmd *cobra.Command, c *apiClient, f orchestrator.Filter, since time.Duration, limit int) (rows []orchestrator.Row, more bool, err error) {
-	after := time.Now().Add(-since).UnixMilli()
+// listAll reads pages until there are limit rows. more says that there are others.
+func listAll(cmd *cobra.Command, c *apiClient, q url.Values, limit int) (rows []orchestrator.Row, more bool, err error) {
 	for {
-		f.Limit = min(limit-len(rows), orchestrator.MaxPage)
-		if since > 0 {
-			f.Limit = orchestrator.MaxPage // most of them may be older
+		q.Set("limit", strconv.Itoa(min(limit-len(rows), orchestrator.MaxPage)))
+		var page struct {
+			Instances []orchestrator.Row
+			Next      string
 		}
-		page, err := c.list(cmd.Context(), f)
-		if err != nil {
+		if err := c.get(cmd.Context(), "/api/v1/instances", q, &page); err != nil {
 			return nil, false, err
 		}
-		found := page.Instances
-		if since > 0 {
-			found = slices.DeleteFunc(found, func(r orchestrator.Row) bool { return int64(max(r.StartedAt, r.UpdatedAt)) < after })
-		}
-		rows = append(rows, found...)
-		if len(rows) > limit {
-			return rows[:limit], true, nil
-		}
-		if page.Next == "" || len(rows) == limit {
+		rows = append(rows, page.Instances...)
+		if page.Next == "" || len(rows) >= limit {
 			return rows, page.Next != "", nil
 		}
-		f.Cursor = page.Next
+		q.Set("cursor", page.Next)
 	}
+}
+
+// conditionSince adds an age to a condition.
+func conditionSince(query string, since time.Duration) string {
+	if since <= 0 {
+		return query
+	}
+	recent := fmt.Sprintf("updated > now - duration(%q)", since.String())
+	if query == "" {
+		return recent
+	}
+	return "(" + query + ") && " + recent
 }
 
 var rowColumns = []column[orchestrator.Row]{

@@ -52,6 +52,8 @@ func nouns() []noun {
 	instance := []verb{
 		{name: "list", short: []string{"ls", "list"}, make: newListCommand},
 		{name: "get", short: []string{"show", "get"}, make: newGetCommand},
+		{name: "history", short: []string{"history"}, make: newHistoryCommand},
+		{name: "export", make: newExportCommand},
 		{name: "watch", short: []string{"watch"}, make: newWatchCommand},
 		{name: "explain", short: []string{"explain"}, make: newExplainCommand},
 		{name: "start", short: []string{"start"}, make: newStartCommand},
@@ -72,6 +74,7 @@ func nouns() []noun {
 		}},
 		{name: "def", aliases: []string{"definition"}, group: groupDefine, says: "Definitions: write, check, prove, publish, compare", verbs: []verb{
 			{name: "list", make: newDefListCommand},
+			{name: "show", make: newDefShowCommand},
 			{name: "apply", short: []string{"apply"}, make: newApplyCommand},
 			{name: "activate", short: []string{"activate"}, quiet: true, make: newActivateCommand},
 			{name: "diff", short: []string{"diff"}, quiet: true, make: newDiffCommand},
@@ -87,12 +90,20 @@ func nouns() []noun {
 			{name: "list", make: newExampleListCommand},
 			{name: "run", make: newExampleRunCommand},
 		}},
+		{name: "dlq", group: groupOperate, says: "Dead letters: records that were set aside", verbs: []verb{
+			{name: "list", make: newLetterListCommand},
+			{name: "get", make: newLetterGetCommand},
+			{name: "replay", make: newLetterReplayCommand},
+			{name: "drop", make: newLetterDropCommand},
+		}},
+		{name: "node", group: groupOperate, says: "The processes of a namespace", verbs: []verb{{name: "list", make: newNodeListCommand}}},
 		{name: "topic", group: groupOperate, says: "The topics of a namespace: what it needs, what is there", verbs: []verb{
 			{name: "plan", make: newTopicPlanCommand},
 			{name: "apply", make: newTopicApplyCommand},
 			{name: "export", make: newTopicExportCommand},
 		}},
 		{name: "doctor", group: groupOperate, itself: newDoctorCommand},
+		{name: "bundle", group: groupOperate, itself: newBundleCommand},
 		{name: "level", group: groupOperate, itself: newLevelCommand, verbs: []verb{{name: "finalize", make: newFinalizeCommand}}},
 		{name: "run", group: groupServe, itself: newRunCommand},
 		{name: "dev", group: groupServe, itself: newDevCommand, verbs: []verb{
