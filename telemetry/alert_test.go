@@ -181,8 +181,14 @@ func TestAlertsOnKafka(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n == 0 {
-			if err := a.begin(t.Context(), c.Client()); err != nil {
-				t.Fatal(err)
+			cl := c.Client()
+			ctx, cancel := c.Context()
+			defer cancel()
+			for err := a.begin(ctx, cl); err != nil; err = a.begin(ctx, cl) {
+				if ctx.Err() != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(100 * time.Millisecond) // a new cluster has no coordinator yet
 			}
 		}
 		ctx, cancel := context.WithCancel(context.Background())

@@ -73,11 +73,17 @@ func NewAlerts(cfg AlertConfig) (*Alerts, error) {
 // Run follows the topic until ctx ends.
 func (a *Alerts) Run(ctx context.Context) error {
 	// Before the consumer is made: it joins at once, and a group with members takes positions of them only.
-	if err := a.prepare(ctx); err != nil {
-		if ctx.Err() != nil {
+	for pause := time.Second; ; pause = min(2*pause, a.cfg.PauseMax) {
+		err := a.prepare(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() == nil {
+			a.cfg.Logger.Warn("where the alerts begin is not known, it is asked again", "pause", pause.String(), "err", err)
+		}
+		if !wait(ctx, pause) {
 			return nil
 		}
-		return fmt.Errorf("where the alerts begin: %w", err)
 	}
 	cl, err := kgo.NewClient(append(slices.Clone(a.cfg.Client),
 		kgo.ConsumerGroup(AlertGroup(a.cfg.Namespace)), kgo.ConsumeTopics(a.topic),
@@ -218,17 +224,25 @@ func (a *Alerts) deliver(ctx context.Context, alerts []Alert, read window) bool 
 			}
 			a.counts.WithLabelValues("failed").Inc()
 			a.cfg.Logger.Warn("alerts are not delivered, they are tried again", "receiver", i, "alerts", len(alerts), "pause", pause.String(), "err", err)
-			wait := time.NewTimer(pause)
-			select {
-			case <-wait.C:
-			case <-ctx.Done():
-				wait.Stop()
+			if !wait(ctx, pause) {
 				return false
 			}
 			pause = min(2*pause, a.cfg.PauseMax)
 		}
 	}
 	return true
+}
+
+// wait pauses, and says false when ctx ends first.
+func wait(ctx context.Context, pause time.Duration) bool {
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // idOf names a delivery by what it was made of.
