@@ -10,12 +10,14 @@ import (
 	neturl "net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/amendsio/amends/cluster"
+	"github.com/amendsio/amends/explain"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/query"
@@ -27,7 +29,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // engine is one process of a namespace of two tasks.
 type engine struct {
+	Engine // what a test does not ask
+
 	name   string
+	mu     *sync.Mutex // of have, for tests that change it while they ask
 	have   map[string]sagas.View
 	tasks  []int32
 	peers  []string // addresses of the other owners
@@ -41,6 +46,8 @@ type engine struct {
 
 	acted     []*protocol.Admin
 	signalled []*protocol.Signal
+	started   []*protocol.Start
+	cancelled []*protocol.Cancel
 }
 
 func (e *engine) Act(_ context.Context, a *protocol.Admin) (orchestrator.Position, error) {
@@ -58,6 +65,10 @@ func movingError(cause string) error {
 }
 
 func (e *engine) Get(_ context.Context, wid string) (sagas.View, error) {
+	if e.mu != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
 	if e.moving {
 		return sagas.View{}, movingError("moving")
 	}
@@ -104,6 +115,34 @@ func (e *engine) Routes(context.Context) ([]orchestrator.Route, error) {
 		}
 	}
 	return routes, nil
+}
+
+func (e *engine) Propose(msg any) (orchestrator.Proposal, error) {
+	p := orchestrator.Proposal{Input: "intake", What: "start", Value: []byte("v")}
+	switch m := msg.(type) {
+	case *protocol.Admin:
+		p.Input, p.What, p.WorkflowID = "control", string(m.Action), m.WorkflowID()
+	case interface{ WorkflowID() string }:
+		p.WorkflowID = m.WorkflowID()
+	}
+	return p, nil
+}
+
+func (e *engine) Preview(_ context.Context, p orchestrator.Proposal) (orchestrator.Preview, error) {
+	if _, ok := e.have[p.WorkflowID]; !ok && len(e.peers) > 0 && strings.HasPrefix(p.WorkflowID, "far/") {
+		return orchestrator.Preview{}, &orchestrator.MovedError{Address: e.peers[0]}
+	}
+	return orchestrator.Preview{WorkflowID: p.WorkflowID, Action: p.What, Commands: []orchestrator.PreviewRecord{{Kind: "command", Topic: "cmd.psp", Key: p.WorkflowID}}}, nil
+}
+
+func (e *engine) Start(_ context.Context, s *protocol.Start) (orchestrator.Position, error) {
+	e.started = append(e.started, s)
+	return orchestrator.Position{Input: "intake", Partition: 1, Offset: 9}, nil
+}
+
+func (e *engine) Cancel(_ context.Context, c *protocol.Cancel) (orchestrator.Position, error) {
+	e.cancelled = append(e.cancelled, c)
+	return orchestrator.Position{Input: "intake", Partition: 1, Offset: 9}, nil
 }
 
 func (e *engine) Advertise() string                          { return e.name }
@@ -179,7 +218,7 @@ func TestInstance(t *testing.T) {
 		{"id with a slash", "/api/v1/instances/far/2/x", 200, "b", ""},
 		{"unknown here", "/api/v1/instances/near/9", 404, "a", orchestrator.CodeNotFound},
 		{"unknown there", "/api/v1/instances/far/9", 404, "the other's address", orchestrator.CodeNotFound},
-		{"no id", "/api/v1/instances/near/", 400, "a", orchestrator.CodeBadRequest},
+		{"no id", "/api/v1/instances/near/", 404, "a", orchestrator.CodeBadRequest},
 		{"too long", "/api/v1/instances/near/" + strings.Repeat("x", 600), 400, "a", orchestrator.CodeBadRequest},
 		{"nothing there", "/api/v2", 404, "a", orchestrator.CodeBadRequest},
 	} {
@@ -444,15 +483,15 @@ func TestActions(t *testing.T) {
 		{"no operator", "near/1/actions", `{"action":"suspend","reason":"r"}`, nil, 400, "operator"},
 		{"strange action", "near/1/actions", `{"action":"suspent","operator":"a","reason":"r"}`, nil, 400, `Did you mean`},
 		{"strange field", "near/1/actions", `{"action":"suspend","operator":"a","reason":"r","pfad":"x"}`, nil, 400, "pfad"},
-		{"type in the body", "near/1/actions", `{"type":"far","action":"suspend","operator":"a","reason":"r"}`, nil, 400, "path of the request"},
-		{"not JSON", "near/1/actions", `suspend`, nil, 400, "JSON object"},
-		{"null", "near/1/actions", `null`, nil, 400, "JSON object"},
-		{"form", "near/1/actions", `action=suspend`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 400, "Content-Type"},
+		{"type in the body", "near/1/actions", `{"type":"far","action":"suspend","operator":"a","reason":"r"}`, nil, 400, "body.type"},
+		{"not JSON", "near/1/actions", `suspend`, nil, 400, "invalid character"},
+		{"null", "near/1/actions", `null`, nil, 400, "expected object"},
+		{"form", "near/1/actions", `action=suspend`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "content type"},
 		{"foreign page", "near/1/actions", `{"action":"suspend","operator":"a","reason":"r"}`, []string{"Origin", "http://evil.example"}, 403, "origin"},
 		{"bad revision", "near/1/actions", `{"action":"suspend","operator":"a","reason":"r"}`, []string{"If-Match", `"x"`}, 400, "If-Match"},
 		{"decision", "near/1/signals", `{"name":"decision/desk","actor":"boss","payload":{"decision":"approve"}}`, nil, 400, "control topic"},
 		{"no name", "near/1/signals", `{}`, nil, 400, "name"},
-		{"no id", "near/actions", `{"action":"suspend","operator":"a","reason":"r"}`, nil, 400, "workflow ID"},
+		{"no id", "near/actions", `{"action":"suspend","operator":"a","reason":"r"}`, nil, 404, "nothing"},
 		{"no verb", "near/1", `{}`, nil, 404, "nothing"},
 	} {
 		resp, body := post(t, url+"/api/v1/instances/"+c.path, c.body, c.header...)
@@ -476,4 +515,62 @@ func TestActionsAreOff(t *testing.T) {
 			t.Errorf("%s: %d %s", verb, resp.StatusCode, body)
 		}
 	}
+}
+
+// refusing finds nothing and does nothing, whatever it is asked: for tests about who may ask.
+type refusing struct{ *engine }
+
+var errNothing = &orchestrator.Error{Code: orchestrator.CodeNotFound, Class: orchestrator.ErrNotFound, Cause: "nothing"}
+
+func (r *refusing) Definition(string, uint32) (d orchestrator.DefinitionSource, err error) {
+	return d, errNothing
+}
+func (r *refusing) CompareDefinitions(string, uint32, uint32) ([]orchestrator.Change, error) {
+	return nil, errNothing
+}
+func (r *refusing) Publish(context.Context, string, []byte, bool) ([]orchestrator.Published, error) {
+	return nil, errNothing
+}
+func (r *refusing) Activate(context.Context, string, uint32) (uint32, error) { return 0, errNothing }
+func (r *refusing) Claim(context.Context, string, string, string, bool, bool) error {
+	return errNothing
+}
+func (r *refusing) Letters(context.Context, string, int64, int) (l orchestrator.Letters, err error) {
+	return l, errNothing
+}
+func (r *refusing) Letter(context.Context, int64) (l orchestrator.Letter, err error) {
+	return l, errNothing
+}
+func (r *refusing) Replay(context.Context, int64, orchestrator.Replay) (l orchestrator.Replayed, err error) {
+	return l, errNothing
+}
+func (r *refusing) Drop(context.Context, int64, string, string) error { return errNothing }
+func (r *refusing) Audit(context.Context, int64, int64, int) (a orchestrator.Audit, err error) {
+	return a, errNothing
+}
+func (r *refusing) Batches() []orchestrator.Batch                  { return []orchestrator.Batch{} }
+func (r *refusing) Batch(string) (b orchestrator.Batch, err error) { return b, errNothing }
+func (r *refusing) CreateBatch(_ context.Context, b orchestrator.Batch) (orchestrator.Batch, error) {
+	return b, errNothing
+}
+func (r *refusing) Steer(context.Context, string, string, int, string) (b orchestrator.Batch, err error) {
+	return b, errNothing
+}
+func (r *refusing) Approvals(context.Context) (orchestrator.Approvals, error) {
+	return orchestrator.Approvals{Tasks: r.tasks}, nil
+}
+func (r *refusing) History(context.Context, string, sagas.View, uint64) (h orchestrator.History, err error) {
+	return h, errNothing
+}
+func (r *refusing) Messages(context.Context, string, sagas.View) (m orchestrator.Messages, err error) {
+	return m, errNothing
+}
+
+// contextFor ends streams and waits soon.
+func contextFor(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.Context(), 150*time.Millisecond)
+}
+
+func (r *refusing) Explain(context.Context, string) (e explain.Explanation, err error) {
+	return e, errNothing
 }

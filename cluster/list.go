@@ -119,18 +119,10 @@ func (c *Cluster) List(ctx context.Context, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	parts, missing, err := gather(ctx, c, opFind, req, func(ctx context.Context) (orchestrator.Part, error) { return answerFind(ctx, c.local, req) },
-		func(p orchestrator.Part) []int32 {
-			tasks := make([]int32, len(p.Tasks))
-			for i, t := range p.Tasks {
-				tasks[i] = t.Task
-			}
-			return tasks
-		}, q.Partial)
+	merged, missing, err := c.find(ctx, req, q.Partial)
 	if err != nil {
 		return Page{}, err
 	}
-	merged := orchestrator.MergeParts(req.Limit, parts...)
 	page := Page{Instances: merged.Instances, Missing: missing}
 	if merged.Next != "" {
 		b, err := json.Marshal(cursor{After: merged.Next, Now: req.Now, Of: q.mark()})
@@ -140,6 +132,21 @@ func (c *Cluster) List(ctx context.Context, q Query) (Page, error) {
 		page.Next = base64.RawURLEncoding.EncodeToString(b)
 	}
 	return page, nil
+}
+
+func (c *Cluster) find(ctx context.Context, req findRequest, partial bool) (orchestrator.Page, []int32, error) {
+	parts, missing, err := gather(ctx, c, opFind, req, func(ctx context.Context) (orchestrator.Part, error) { return answerFind(ctx, c.local, req) },
+		func(p orchestrator.Part) []int32 {
+			tasks := make([]int32, len(p.Tasks))
+			for i, t := range p.Tasks {
+				tasks[i] = t.Task
+			}
+			return tasks
+		}, partial)
+	if err != nil {
+		return orchestrator.Page{}, nil, err
+	}
+	return orchestrator.MergeParts(req.Limit, parts...), missing, nil
 }
 
 // Count asks all owners and adds up. Limit and Cursor do not matter.

@@ -31,9 +31,13 @@ const (
 	opCensus = "census"
 	opNode   = "node"
 
+	opPreview   = "preview"
+	opExplain   = "explain"
+	opApprovals = "approvals"
+
 	headerSignature = "Amends-Peer"
 
-	maxQuestion = 64 << 10
+	maxQuestion = 2 << 20
 	maxAnswer   = 32 << 20
 	maxSkew     = time.Minute // between the clocks of two processes
 )
@@ -152,11 +156,14 @@ func (f failure) error() error {
 // Handler answers what other processes ask under Prefix, from this process alone.
 func (c *Cluster) Handler() http.Handler {
 	answers := map[string]func(context.Context, []byte) (any, error){
-		opGet:    answer(func(ctx context.Context, r getRequest) (any, error) { return answerGet(ctx, c.local, r) }),
-		opFind:   answer(func(ctx context.Context, r findRequest) (any, error) { return answerFind(ctx, c.local, r) }),
-		opCount:  answer(func(ctx context.Context, r findRequest) (any, error) { return answerCount(ctx, c.local, r) }),
-		opCensus: answer(func(context.Context, struct{}) (any, error) { return c.local.Census() }),
-		opNode:   answer(func(context.Context, struct{}) (any, error) { return c.local.Node(), nil }),
+		opGet:       answer(func(ctx context.Context, r getRequest) (any, error) { return answerGet(ctx, c.local, r) }),
+		opFind:      answer(func(ctx context.Context, r findRequest) (any, error) { return answerFind(ctx, c.local, r) }),
+		opCount:     answer(func(ctx context.Context, r findRequest) (any, error) { return answerCount(ctx, c.local, r) }),
+		opCensus:    answer(func(context.Context, struct{}) (any, error) { return c.local.Census() }),
+		opPreview:   answer(func(ctx context.Context, p orchestrator.Proposal) (any, error) { return c.local.Preview(ctx, p) }),
+		opExplain:   answer(func(ctx context.Context, r getRequest) (any, error) { return c.local.Explain(ctx, r.WorkflowID) }),
+		opApprovals: answer(func(ctx context.Context, _ struct{}) (any, error) { return c.local.Approvals(ctx) }),
+		opNode:      answer(func(context.Context, struct{}) (any, error) { return c.local.Node(), nil }),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		op := strings.TrimPrefix(r.URL.Path, Prefix)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/amendsio/amends/explain"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/query"
 	"github.com/amendsio/amends/sagas"
@@ -40,6 +41,13 @@ type Local interface {
 	Count(ctx context.Context, q *query.Query) (orchestrator.Tally, error)
 	Census() (orchestrator.Census, error)
 	Node() orchestrator.Node
+
+	Propose(msg any) (orchestrator.Proposal, error)
+	Preview(ctx context.Context, p orchestrator.Proposal) (orchestrator.Preview, error)
+	Approvals(ctx context.Context) (orchestrator.Approvals, error)
+	Explain(ctx context.Context, workflowID string) (explain.Explanation, error)
+	History(ctx context.Context, workflowID string, v sagas.View, after uint64) (orchestrator.History, error)
+	Messages(ctx context.Context, workflowID string, v sagas.View) (orchestrator.Messages, error)
 }
 
 // Options of a Cluster.
@@ -64,7 +72,7 @@ type Cluster struct {
 	now   func() time.Time
 }
 
-var _ Reader = (*Cluster)(nil)
+var _ Desk = (*Cluster)(nil)
 
 // New makes the Reader of a process.
 func New(local Local, o Options) *Cluster {

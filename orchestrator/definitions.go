@@ -41,6 +41,7 @@ type loaded struct {
 	plan   *sagas.Plan // nil when the version cannot be used
 	open   bool        // new instances may start: the topics that it sends to exist
 	digest sagas.Digest
+	source []byte // canonical JSON
 	fault  string // why plan is nil, or open is false
 }
 
@@ -238,7 +239,7 @@ func (d *definitions) compile(typ, version string, value []byte) (definitionRef,
 		return definitionRef{}, nil
 	}
 	ref := definitionRef{def.Saga, def.Version}
-	l := &loaded{digest: def.Digest()}
+	l := &loaded{digest: def.Digest(), source: def.Canonical()}
 	plan, err := sagas.Compile(def)
 	if err != nil {
 		l.fault = err.Error()

@@ -39,6 +39,8 @@ const (
 	CodeNoDefinition   = "SG206" // no such definition
 	CodeConflict       = "SG207" // the request clashes with what is stored
 	CodeForbidden      = "SG209" // this process takes no actions over HTTP
+	CodeUnknownPerson  = "SG210" // the request has no token that is known
+	CodeKeyReused      = "SG211" // the Idempotency-Key was used for another request
 	CodeLevel          = "SG208" // the feature level of the namespace does not allow it
 )
 

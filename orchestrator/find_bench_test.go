@@ -21,6 +21,8 @@ import (
 // million is a namespace of a million instances in twelve tasks on three processes, which answer over HTTP as
 // real ones do; only Kafka is missing.
 type million struct {
+	cluster.Local // what a list does not ask
+
 	address string
 	all     *[]*million
 	stores  map[int32]*statestore.Store
@@ -105,14 +107,6 @@ func (m *million) Routes(context.Context) ([]orchestrator.Route, error) {
 	}
 	return routes, nil
 }
-func (m *million) Peers(context.Context) []string { return nil }
-func (m *million) Get(context.Context, string) (sagas.View, error) {
-	return sagas.View{}, orchestrator.ErrNotFound
-}
-func (m *million) GetStale(context.Context, string) (sagas.View, orchestrator.Lag, error) {
-	return sagas.View{}, orchestrator.Lag{}, orchestrator.ErrNotFound
-}
-func (m *million) Await(context.Context, string, orchestrator.Position) error { return nil }
 func (m *million) Find(ctx context.Context, q *query.Query, after string, limit int) (p orchestrator.Part, err error) {
 	for task, s := range m.stores {
 		rows, upto, err := orchestrator.FindIn(ctx, s, q, after, limit)
@@ -133,8 +127,6 @@ func (m *million) Count(ctx context.Context, q *query.Query) (t orchestrator.Tal
 	}
 	return t, nil
 }
-func (m *million) Census() (orchestrator.Census, error) { return orchestrator.Census{}, nil }
-func (m *million) Node() orchestrator.Node              { return orchestrator.Node{} }
 
 // BenchmarkQueryMillion asks for a page of 100 of a million instances on three processes. The limit of a
 // status and a tag is 300 ms at the 99th percentile.

@@ -25,6 +25,8 @@ type Orchestrator struct {
 	metrics     *metrics
 	definitions *definitions
 	announcer   *announcer
+	logs        *logReader
+	desk        *desk
 	layout      layout // set before worker
 	worker      atomic.Pointer[topology.Worker]
 	sender      atomic.Pointer[kgo.Client]       // while Run works
@@ -48,6 +50,8 @@ func New(cfg Config) (*Orchestrator, error) {
 	}
 	o := &Orchestrator{cfg: cfg, topics: topics, metrics: newMetrics()}
 	o.definitions = newDefinitions(cfg.Namespace, topics.Defs, cfg.Logger)
+	o.logs = newLogReader(cfg)
+	o.desk = newDesk(topics.Members, cfg.Logger)
 	o.announcer = newAnnouncer(cfg, topics.Members)
 	o.mu.tallies = map[int32]*tally{}
 	o.metrics.registry.MustRegister(&storeCollector{o: o}, newStoreBytesCollector(o), &destinationCollector{o: o}, newStandbyCollector(o.Standbys))
@@ -111,6 +115,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	var tail sync.WaitGroup
 	tail.Go(func() { o.definitions.tail(tailCtx, cl) })
 	tail.Go(func() { o.announcer.run(tailCtx) })
+	tail.Go(func() { o.desk.tail(tailCtx, o.cfg) })
 	err = w.Run(ctx)
 	stopTail()
 	tail.Wait()
@@ -268,6 +273,9 @@ func (o *Orchestrator) Tasks() []topology.TaskInfo {
 
 // Gatherer has the metrics of this process.
 func (o *Orchestrator) Gatherer() prometheus.Gatherer { return o.metrics.registry }
+
+// Registerer takes more metrics of this process.
+func (o *Orchestrator) Registerer() prometheus.Registerer { return o.metrics.registry }
 
 // Advertise is the address under which other processes reach this one's API.
 func (o *Orchestrator) Advertise() string { return o.cfg.Advertise }

@@ -19,17 +19,26 @@ const sendTimeout = 10 * time.Second
 // error is of class ErrInvalid when the control topic would refuse the record, and of class ErrConflict
 // when the feature level does not allow the action.
 func (o *Orchestrator) Act(ctx context.Context, a *protocol.Admin) (Position, error) {
+	value, err := checkAction(a, o.definitions.current.Load().Level())
+	if err != nil {
+		return Position{}, err
+	}
+	return o.send(ctx, o.topics.Control, a.WorkflowID(), value)
+}
+
+// checkAction encodes an action as the control topic takes it.
+func checkAction(a *protocol.Admin, level uint32) ([]byte, error) {
 	value, err := protocol.AppendAvro(nil, a)
 	if err == nil {
 		_, err = protocol.DecodeControl(nil, value, nil)
 	}
 	if err != nil {
-		return Position{}, badRecord(err)
+		return nil, badRecord(err)
 	}
-	if level := o.definitions.current.Load().Level(); a.Action != protocol.ActionClose && level < levelFull {
-		return Position{}, needsLevel("the action "+string(a.Action), level)
+	if a.Action != protocol.ActionClose && level < levelFull {
+		return nil, needsLevel("the action "+string(a.Action), level)
 	}
-	return o.send(ctx, o.topics.Control, a.WorkflowID(), value)
+	return value, nil
 }
 
 // Signal writes a signal to the intake topic and returns once Kafka has it. Errors are as those of Act.

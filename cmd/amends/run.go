@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +40,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f := cmd.Flags()
 	kafkaFlags(cmd)
 	f.String("data-dir", "amends-data", "directory of the local stores; lost stores are rebuilt from Kafka")
-	f.String("listen", defaultListen, "address of the HTTP API; there is no login, so keep it on loopback or in a network of your own")
+	f.String("listen", defaultListen, "address of the HTTP API; without tokens or an issuer only on loopback")
 	f.String("advertise", "", "host:port at which the other processes reach the API (default: --listen, or the host name when that is a wildcard)")
 	f.String("instance", "", "stable name of this process in the group (default: none, partitions move at once when it stops)")
 	f.String("zone", "", "rack or availability zone of this process; copies are kept in another one (default: none)")
@@ -50,7 +53,12 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.String("memory", "", "memory of this process, such as 512MiB (default: three quarters of the cgroup's limit, or a quarter of the machine's)")
 	f.StringSlice("destination-limits", nil, destinationsUsage)
 	f.String("token-secret-file", "", "file with the secret that signs command tokens; the same for all processes")
-	f.String("api-actions", "auto", "take signals and operator actions over HTTP: on, off, or auto (only when --listen is on loopback)")
+	f.String("api-actions", "auto", "take changes over HTTP: on, off, or auto (on loopback, or with tokens or an issuer)")
+	f.String("api-tokens-file", "", "file with the static tokens of the API: a name, roles (viewer, operator, deployer, admin) and a token per line")
+	f.String("oidc-issuer", "", "URL of the OIDC issuer whose tokens the API takes")
+	f.String("oidc-audience", "", "audience that tokens of the issuer must be for")
+	f.String("oidc-roles-claim", "roles", "claim of such a token that holds the roles")
+	f.Bool("api-insecure", false, "let the API listen beyond loopback without authentication: whoever reaches it sees everything")
 	pageFlags(f)
 	telemetryFlags(cmd)
 	f.String("log-level", "info", "debug, info, warn or error")
@@ -82,12 +90,15 @@ func runServer(cmd *cobra.Command, t *terminal) error {
 	return err
 }
 
-// listener is where the API is, and whether it takes actions.
+// listener is where the API is, whom it knows, and whether it takes changes.
 type listener struct {
-	address string
-	actions string // on, off or auto
-	pages   web.Options
-	outward *outward
+	address  string
+	actions  string    // on, off or auto
+	auth     *api.Auth // nil: nobody is asked who they are
+	insecure bool      // beyond loopback without auth all the same
+	secret   []byte    // that processes sign with what they ask one another
+	pages    web.Options
+	outward  *outward
 }
 
 // gather has the metrics of o and of what runs beside it.
@@ -98,9 +109,9 @@ func (at listener) gather(o *orchestrator.Orchestrator) prometheus.Gatherer {
 	return prometheus.Gatherers{o.Gatherer(), at.outward.registry}
 }
 
-// acts says whether the API takes actions. It has no login, so by default only on loopback.
+// acts says whether the API takes changes. By default only from people it knows, or on loopback.
 func (at listener) acts(a net.Addr) bool {
-	return at.actions == "on" || at.actions == "auto" && isLoopback(a)
+	return at.actions == "on" || at.actions == "auto" && (isLoopback(a) || at.auth != nil)
 }
 
 // serve runs o and its API until ctx ends. The API answers until the last task has stopped.
@@ -110,11 +121,17 @@ func serve(ctx context.Context, o *orchestrator.Orchestrator, at listener, log *
 		return &orchestrator.Error{Code: orchestrator.CodeConfig, Class: orchestrator.ErrConfig, Cause: "cannot listen on " + at.address, Err: err,
 			Fix: "Choose another address with --listen."}
 	}
-	if !isLoopback(l.Addr()) {
-		log.Warn("the API has no login and is reachable from other machines", "listen", l.Addr().String())
+	if !isLoopback(l.Addr()) && at.auth == nil {
+		if !at.insecure {
+			_ = l.Close()
+			return &orchestrator.Error{Code: orchestrator.CodeConfig, Class: orchestrator.ErrConfig, Cause: "the API would be open to other machines on " + l.Addr().String() + " without authentication",
+				Fix: "Give it tokens with --api-tokens-file or an issuer with --oidc-issuer, keep it on loopback, or take the risk with --api-insecure."}
+		}
+		log.Warn("the API has no authentication and is reachable from other machines", "listen", l.Addr().String())
 	}
+	handler := api.New(o, api.Options{Node: o.Advertise(), Gather: at.gather(o), Meter: o.Registerer(), Logger: log, Actions: at.acts(l.Addr()), Auth: at.auth, PeerSecret: at.secret})
 	srv := &http.Server{
-		Handler:           withPages(api.New(o, api.Options{Node: o.Advertise(), Gather: at.gather(o), Logger: log, Actions: at.acts(l.Addr())}), o, at, l.Addr()),
+		Handler:           withPages(handler, o, at, l.Addr()),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
@@ -130,7 +147,11 @@ func serve(ctx context.Context, o *orchestrator.Orchestrator, at listener, log *
 	}()
 	log.Info("API", "listen", l.Addr().String(), "advertise", o.Advertise())
 
+	var batches sync.WaitGroup
+	batches.Go(func() { handler.RunBatches(ctx) })
 	err = o.Run(ctx)
+	cancel()
+	batches.Wait()
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer stop()
 	if srv.Shutdown(grace) != nil {
@@ -152,7 +173,7 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if err := conn.take(s); err != nil {
 		return cfg, at, err
 	}
-	at = listener{address: s.text("listen"), actions: s.text("api-actions"), pages: pageSettings(s)}
+	at = listener{address: s.text("listen"), actions: s.text("api-actions"), insecure: s.yes("api-insecure"), pages: pageSettings(s)}
 	if at.actions != "on" && at.actions != "off" && at.actions != "auto" {
 		return cfg, at, fmt.Errorf("api-actions: %q is not on, off or auto", at.actions)
 	}
@@ -207,6 +228,16 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 		}
 		cfg.TokenSecret = []byte(strings.TrimSpace(string(secret)))
 	}
+	tokens := s.text("api-tokens-file")
+	if tokens != "" || s.text("oidc-issuer") != "" || s.text("oidc-audience") != "" {
+		at.auth, err = api.NewAuth(api.AuthConfig{TokenFile: tokens, Issuer: s.text("oidc-issuer"), Audience: s.text("oidc-audience"), RolesClaim: s.text("oidc-roles-claim")})
+		if err != nil {
+			return cfg, at, fmt.Errorf("authentication of the API: %w", err)
+		}
+		if at.secret, err = peerSecret(cfg.TokenSecret, tokens); err != nil {
+			return cfg, at, err
+		}
+	}
 	if cfg.Advertise = s.text("advertise"); cfg.Advertise == "" {
 		if cfg.Advertise, err = advertised(at.address); err != nil {
 			return cfg, at, err
@@ -214,6 +245,24 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	}
 	at.outward, err = newOutward(cmd.Context(), s, &cfg)
 	return cfg, at, err
+}
+
+// peerSecret is what processes sign with what they ask one another: made of the secret of the command tokens,
+// else of the file of API tokens, because all processes have the same.
+func peerSecret(tokenSecret []byte, tokensFile string) ([]byte, error) {
+	if len(tokenSecret) == 0 && tokensFile != "" {
+		b, err := os.ReadFile(tokensFile)
+		if err != nil {
+			return nil, fmt.Errorf("api-tokens-file: %w", err)
+		}
+		tokenSecret = b
+	}
+	if len(tokenSecret) == 0 {
+		return nil, errors.New("oidc-issuer: set token-secret-file as well, the same for all processes: they sign with it what they ask one another")
+	}
+	mac := hmac.New(sha256.New, tokenSecret)
+	mac.Write([]byte("amends peers"))
+	return mac.Sum(nil), nil
 }
 
 // advertised makes an address for others out of a listen address.

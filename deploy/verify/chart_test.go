@@ -94,6 +94,7 @@ func isEmpty(doc []byte) bool {
 const least = `
 image: {repository: registry.example/amends, tag: v1}
 config: {brokers: ["kafka-0.kafka:9092"], namespace: pay}
+apiTokens: {name: amends-api}
 `
 
 const full = `
@@ -102,6 +103,7 @@ imagePullSecrets: [{name: pull}]
 replicas: 5
 config: {brokers: [a:9092, b:9092], namespace: pay, log-level: warn, tasks: 20, partitions: 40}
 tokenSecret: {name: amends-token}
+apiTokens: {name: amends-api, key: people}
 port: 9000
 persistence: {size: 100Gi, storageClass: fast}
 podAnnotations: {team: payments}
@@ -202,10 +204,11 @@ func TestValuesAreChecked(t *testing.T) {
 		"no image":          "config: {brokers: [a:1], namespace: pay}",
 		"no brokers":        "image: {repository: r}\nconfig: {namespace: pay}",
 		"no namespace":      "image: {repository: r}\nconfig: {brokers: [a:1]}",
+		"no authentication": "image: {repository: r, tag: v1}\nconfig: {brokers: [a:1], namespace: pay}",
 		"a typing mistake":  least + "replica: 3",
-		"own data-dir":      "image: {repository: r}\nconfig: {brokers: [a:1], namespace: pay, data-dir: /x}",
+		"own data-dir":      "image: {repository: r}\nconfig: {brokers: [a:1], namespace: pay, api-insecure: true, data-dir: /x}",
 		"too short a grace": least + "terminationGracePeriodSeconds: 5",
-		"a strange digest":  "image: {repository: r, digest: abc}\nconfig: {brokers: [a:1], namespace: pay}",
+		"a strange digest":  "image: {repository: r, digest: abc}\nconfig: {brokers: [a:1], namespace: pay, api-insecure: true}",
 	} {
 		if _, err := render(load(t), values); err == nil {
 			t.Errorf("%s: was taken", name)

@@ -66,14 +66,16 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 		l.Close()
 		return nil, fmt.Errorf("node %s: %w", cfg.Name, err)
 	}
+	handler := api.New(n.orchestrator, api.Options{Node: n.Addr, Gather: n.orchestrator.Gatherer(), Meter: n.orchestrator.Registerer(), Logger: cfg.Logger, Actions: true})
 	n.server = &http.Server{
-		Handler: pages.Beside(api.New(n.orchestrator, api.Options{Node: n.Addr, Gather: n.orchestrator.Gatherer(), Logger: cfg.Logger, Actions: true}),
+		Handler: pages.Beside(handler,
 			pages.Options{Actions: true, Partition: n.orchestrator.TaskOf, Draining: n.orchestrator.Draining}, web.Options{Namespace: cfg.Namespace, Environment: "local", Colour: "green", Node: n.Addr, Version: orchestrator.Version}),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	go n.server.Serve(l)
+	go handler.RunBatches(ctx)
 	go func() {
 		defer close(n.done)
 		n.err = n.orchestrator.Run(ctx)

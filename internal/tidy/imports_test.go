@@ -114,12 +114,12 @@ var rules = map[string]rule{
 		why:   "orchestrator is sagas on topology: it reaches the store through the Cycle and the View",
 	},
 	"cluster": {
-		own: []string{"orchestrator", "sagas", "protocol", "query"},
+		own: []string{"orchestrator", "sagas", "protocol", "query", "explain"},
 		why: "cluster asks the processes of a namespace and merges: Kafka and the store are the orchestrator's",
 	},
 	"api": {
-		own:   []string{"cluster", "orchestrator", "sagas", "protocol"},
-		third: []string{"github.com/prometheus/client_golang/"},
+		own:   []string{"cluster", "orchestrator", "sagas", "protocol", "explain"},
+		third: []string{"github.com/prometheus/client_golang/", "github.com/danielgtaylor/huma/v2", "github.com/coreos/go-oidc/v3/oidc"},
 		why:   "api is a thin face of orchestrator: ask it, not Kafka or the store",
 	},
 	"web": {
