@@ -26,8 +26,8 @@ type Browser struct {
 	requests []string
 }
 
-// New starts Chromium, or skips the test and says why. With AMENDS_BROWSER=must it fails then.
-func New(t *testing.T) *Browser {
+// Need is the path of Chromium. Without it, it skips the test and says why; with AMENDS_BROWSER=must it fails.
+func Need(t *testing.T) string {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -44,6 +44,13 @@ func New(t *testing.T) *Browser {
 	case testing.Short():
 		t.Skip("a browser takes its time: not with -short")
 	}
+	return path
+}
+
+// New starts Chromium, if there is one: see Need.
+func New(t *testing.T) *Browser {
+	t.Helper()
+	path := Need(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("force-prefers-reduced-motion", true), chromedp.WindowSize(1440, 900))
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)

@@ -443,10 +443,7 @@ func (d *desk) Watch(ctx context.Context, topic, after string) (<-chan string, e
 	out := make(chan string, 1)
 	go func() {
 		defer close(out)
-		seen := first
-		if after != "" && after != first {
-			seen = after // the reader has missed something
-		}
+		seen := after // without it the first mark is news: the page was made before the stream began
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for now := first; ; {
