@@ -122,8 +122,3 @@ func with(path string, kv ...string) string {
 	u.RawQuery = q.Encode()
 	return u.String()
 }
-
-func idOf(workflowID string) string {
-	_, id := sagas.SplitWorkflowID(workflowID)
-	return id
-}

@@ -48,14 +48,13 @@ type mark struct {
 
 // track gathers the facts of one path and one direction.
 type track struct {
-	path     string
-	undo     bool
-	from     sagas.Time
-	to       sagas.Time
-	sent     []sagas.Time
-	wait     bool // a wait, a decision or a pause: hatched
-	end      string
-	children bool
+	path string
+	undo bool
+	from sagas.Time
+	to   sagas.Time
+	sent []sagas.Time
+	wait bool // a wait, a decision or a pause: hatched
+	end  string
 }
 
 var ends = map[string]string{

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -256,6 +255,3 @@ func saslMechanism(s settings) (sasl.Mechanism, error) {
 	}
 	return mechanism, nil
 }
-
-// reachTimeout is how long a command waits for a broker that it has not spoken to yet.
-const reachTimeout = 15 * time.Second
