@@ -25,5 +25,5 @@ func pageSettings(s settings) web.Options {
 // withPages serves the web page beside the API.
 func withPages(api http.Handler, o *orchestrator.Orchestrator, at listener, addr net.Addr) http.Handler {
 	at.pages.Node, at.pages.Version = o.Advertise(), orchestrator.Version
-	return desk.Beside(api, desk.Options{Actions: at.acts(addr), Partition: o.TaskOf, Draining: o.Draining}, at.pages)
+	return desk.Beside(api, desk.Options{Actions: at.acts(addr), Login: at.auth != nil, Partition: o.TaskOf, Draining: o.Draining}, at.pages)
 }
