@@ -28,9 +28,7 @@ func (r route) operation(s *server) huma.Operation {
 		DefaultStatus: r.status, MaxBodyBytes: maxBody, Security: []map[string][]string{{"bearer": {}}},
 		Extensions:  map[string]any{extensionRole: r.role.String()},
 		Middlewares: huma.Middlewares{s.guard(r)}}
-	for _, status := range []int{400, 401, 403, 404, 409, 503} {
-		op.Errors = append(op.Errors, status)
-	}
+	op.Errors = append(op.Errors, 400, 401, 403, 404, 409, 503)
 	if r.method == http.MethodPost {
 		op.Errors = append(op.Errors, 412, 422)
 	}
