@@ -98,7 +98,7 @@ browser: ## install Chromium for the browser tests (Debian, Ubuntu; needs root)
 	apt-get update && apt-get install -y --no-install-recommends chromium
 
 browser-test: ## the pages in Chromium: live updates, repairs, keyboard, names, contrast (make browser installs it)
-	AMENDS_BROWSER=must $(GO) test -tags $(TAGS) -count=1 -timeout 10m -v -run '^TestBrowser' ./web/...
+	AMENDS_BROWSER=must $(GO) test -tags $(TAGS) -count=1 -p 1 -timeout 10m -run '^TestBrowser' ./web/...
 
 SCREENSHOTS ?= screenshots
 screenshots: ## every page in light and dark, as PNG in SCREENSHOTS (screenshots/)

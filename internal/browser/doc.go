@@ -2,5 +2,5 @@
 // seen, and notes what a page may not do: complaints of the console, requests to elsewhere, controls without a
 // name, texts without contrast.
 //
-// Without Chromium a test is skipped and says so; with AMENDS_BROWSER=must it fails.
+// The tests run with AMENDS_BROWSER=must (make browser-test); otherwise they are skipped and say so.
 package browser
