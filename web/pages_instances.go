@@ -2,7 +2,9 @@ package web
 
 import (
 	"crypto/rand"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,10 +145,14 @@ func (s *server) mayPost(r *http.Request, p *page, what string) error {
 	return nil
 }
 
+// twinOf is the command that does an action; why, a person fills in.
 func twinOf(a Action) string {
 	t := "amends " + a.Action + " " + shell(a.WorkflowID)
 	if a.Path != "" {
-		t += " --step " + shell(a.Path)
+		t += " --path " + shell(a.Path)
 	}
-	return t
+	for _, name := range slices.Sorted(maps.Keys(a.Args)) {
+		t += " --" + name + " " + shell(a.Args[name])
+	}
+	return t + " --reason …"
 }

@@ -21,7 +21,7 @@ func (s *server) overview(r *http.Request, desk Desk, p *page) (templ.Component,
 }
 
 func (s *server) cluster(r *http.Request, desk Desk, p *page) (templ.Component, error) {
-	p.Live, p.Twin = "cluster", "amends node ls"
+	p.Live, p.Twin = "cluster", "amends node list"
 	c, err := desk.Cluster(r.Context())
 	return clusterPage(*p, c), err
 }
@@ -34,7 +34,7 @@ func (s *server) audit(r *http.Request, desk Desk, p *page) (templ.Component, er
 }
 
 func (s *server) tasks(r *http.Request, desk Desk, p *page) (templ.Component, error) {
-	p.Live, p.Twin = "tasks", "amends task ls"
+	p.Live, p.Twin = "tasks", "amends task list"
 	list, err := desk.Tasks(r.Context())
 	return tasksPage(*p, list), err
 }
@@ -112,7 +112,11 @@ func (s *server) showBulk(r *http.Request, desk Desk, p *page, get func(string) 
 	if err != nil {
 		return nil, err
 	}
-	p.Twin = "amends " + b.Action + " --query " + shell(b.Query) + " --dry-run"
+	p.Twin = "amends batch start " + b.Action
+	if b.Path != "" {
+		p.Twin += " --path " + shell(b.Path)
+	}
+	p.Twin += " --query " + shell(b.Query) + " --reason … --dry-run"
 	pre, err := desk.PreviewBulk(r.Context(), b)
 	if err != nil && failed == nil {
 		failed = problemOf(err)
@@ -145,7 +149,7 @@ func (s *server) bulk(r *http.Request, desk Desk, p *page) (templ.Component, err
 }
 
 func (s *server) batches(r *http.Request, desk Desk, p *page) (templ.Component, error) {
-	p.Live, p.Twin = "batches", "amends batch ls"
+	p.Live, p.Twin = "batches", "amends batch list"
 	list, err := desk.Batches(r.Context())
 	return batchesPage(*p, list), err
 }
@@ -173,10 +177,7 @@ func (s *server) steer(r *http.Request, desk Desk, p *page) (templ.Component, er
 
 func (s *server) deadLetters(r *http.Request, desk Desk, p *page) (templ.Component, error) {
 	class, cursor := r.URL.Query().Get("class"), r.URL.Query().Get("cursor")
-	p.Live, p.Twin = "letters", "amends dlq ls"
-	if class != "" {
-		p.Twin += " --class " + shell(class)
-	}
+	p.Live, p.Twin = "letters", "amends dlq list"
 	list, err := desk.DeadLetters(r.Context(), class, cursor)
 	return deadLettersPage(*p, class, cursor, list), err
 }
@@ -237,7 +238,7 @@ func (s *server) settle(r *http.Request, desk Desk, p *page) (templ.Component, e
 }
 
 func (s *server) definitions(r *http.Request, desk Desk, p *page) (templ.Component, error) {
-	p.Live, p.Twin = "all", "amends def ls"
+	p.Live, p.Twin = "all", "amends def list"
 	list, err := desk.Definitions(r.Context())
 	return definitionsPage(*p, list), err
 }
@@ -245,9 +246,9 @@ func (s *server) definitions(r *http.Request, desk Desk, p *page) (templ.Compone
 func (s *server) definition(r *http.Request, desk Desk, p *page) (templ.Component, error) {
 	saga, version, against := r.PathValue("saga"), versionOf(r, "version"), versionOf(r, "against")
 	d, err := desk.Definition(r.Context(), saga, version, against)
-	p.Title, p.Twin = saga, "amends def get "+shell(saga)
+	p.Title, p.Twin = saga, "amends def show "+shell(saga)
 	if against != 0 {
-		p.Twin = "amends def diff " + shell(saga) + " " + strconv.Itoa(int(against)) + " " + strconv.Itoa(int(d.Version))
+		p.Twin += "@" + strconv.Itoa(int(d.Version))
 	}
 	return definitionPage(*p, d), err
 }

@@ -170,15 +170,11 @@ func letterFlags(cmd *cobra.Command, dry bool) {
 
 func changeLetter(cmd *cobra.Command, t *terminal, api *apiClient, path string, body map[string]any) error {
 	reason, _ := cmd.Flags().GetString("reason")
-	who, _ := cmd.Flags().GetString("operator")
 	if strings.TrimSpace(reason) == "" {
 		return usage("%s needs --reason", cmd.Name())
 	}
-	if who == "" && api.token == "" { // with a token the API knows who it is
-		who = actor()
-	}
 	body["reason"] = reason
-	if who != "" {
+	if who := operator(cmd, api); who != "" {
 		body["by"] = who
 	}
 	q := url.Values{}

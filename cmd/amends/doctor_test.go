@@ -16,8 +16,8 @@ import (
 	"github.com/amendsio/amends/protocol"
 )
 
-// cluster starts an embedded cluster for a test.
-func cluster(t *testing.T, opts ...kfake.Opt) string {
+// emptyBroker starts an embedded broker for a test.
+func emptyBroker(t *testing.T, opts ...kfake.Opt) string {
 	t.Helper()
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
 	if err != nil {
@@ -29,7 +29,7 @@ func cluster(t *testing.T, opts ...kfake.Opt) string {
 
 func TestTopicCommands(t *testing.T) {
 	emptyHome(t)
-	broker, def := cluster(t), write(t, "hello.yaml", goodDefinition)
+	broker, def := emptyBroker(t), write(t, "hello.yaml", goodDefinition)
 	args := func(verb ...string) []string {
 		return append(append([]string{"topic"}, verb...), "--brokers", broker, "--namespace", "pay", "-f", def)
 	}
@@ -61,7 +61,7 @@ func TestTopicCommands(t *testing.T) {
 // TestDoctor plants faults and wants each found, with its cure.
 func TestDoctor(t *testing.T) {
 	emptyHome(t)
-	broker := cluster(t)
+	broker := emptyBroker(t)
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
 	}))
@@ -112,7 +112,7 @@ func TestDoctor(t *testing.T) {
 	wants(out, "kafka-configs.sh --alter --topic pay.saga.state --add-config cleanup.policy=", "hashed with CRC32", "partitioner=murmur2_random", "in the future")
 
 	// A person who may only write to the intake.
-	strict := cluster(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "root", "root"), kfake.User("PLAIN", "clerk", "clerk",
+	strict := emptyBroker(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "root", "root"), kfake.User("PLAIN", "clerk", "clerk",
 		kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: protocol.App("pay"), Pattern: kmsg.ACLResourcePatternTypePrefixed, Operation: kmsg.ACLOperationDescribe, Allow: true}))
 	login := func(user string) []string {
 		return []string{"--brokers", strict, "--sasl-mechanism", "PLAIN", "--sasl-user", user, "--sasl-password", user}

@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"html"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -104,4 +108,38 @@ func words(line string) (out []string) {
 		}
 	}
 	return append(out, word)
+}
+
+// TestTwins: what the pages name as the same on the command line is what this program takes.
+func TestTwins(t *testing.T) {
+	pages, err := filepath.Glob("../../web/testdata/*.html")
+	if err != nil || len(pages) == 0 {
+		t.Fatal("no pages", err)
+	}
+	twin := regexp.MustCompile(`id="twin"[^>]*>([^<]*)<`)
+	seen := 0
+	for _, page := range pages {
+		src, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := twin.FindSubmatch(src)
+		if m == nil {
+			continue
+		}
+		seen++
+		line := html.UnescapeString(string(m[1]))
+		root := newRoot(&terminal{out: &bytes.Buffer{}, err: &bytes.Buffer{}})
+		cmd, rest, err := root.Find(words(line)[1:])
+		if err != nil || cmd == root || !cmd.Runnable() {
+			t.Errorf("%s: %s: no such command (%v)", filepath.Base(page), line, err)
+			continue
+		}
+		if err := parse(cmd, rest); err != nil {
+			t.Errorf("%s: %s: %v", filepath.Base(page), line, err)
+		}
+	}
+	if seen < 10 {
+		t.Errorf("%d pages have a twin", seen)
+	}
 }

@@ -85,7 +85,7 @@ func TestUsage(t *testing.T) {
 		{"nonsense"}, {"get"}, {"get", "no-slash"}, {"start"}, {"start", "t", "-d", "novalue"}, {"start", "t", "--watch"}, {"start", "t/1"},
 		{"cancel", "t/1"}, {"retry", "t/1", "--reason", "r"}, {"suspend", "t/1"}, {"resolve", "t/1", "--path", "a", "--reason", "r"}, {"extend", "t/1", "--reason", "r"},
 		{"skip", "t/1", "--path", "a", "--reason", "r", "--output", "[1]"}, {"signal", "t/1"}, {"signal", "t/1", "n", "--payload", "{"},
-		{"signal", "t/1", "n", "--payload", "{}", "-d", "a=1"}, {"signal", "no-slash", "n"}, {"activate", "t"}, {"activate", "t@x"}, {"level", "finalize", "x"}, {"tasks"},
+		{"signal", "t/1", "n", "--payload", "{}", "-d", "a=1"}, {"signal", "no-slash", "n"}, {"activate", "t"}, {"activate", "t@x"}, {"level", "finalize", "x"}, {"tasks", "no-slash"}, {"batch", "start", "retry"}, {"batch", "get"}, {"audit", "--since", "0s"},
 		{"ls", "--limit", "0"}, {"apply"}, {"get", "t/1", "--colour"},
 	} {
 		if code, _, talk := execute(t, args...); code != exitUsage || talk == "" {

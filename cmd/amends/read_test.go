@@ -93,7 +93,7 @@ func TestBundle(t *testing.T) {
 		"GET /api/v1/instances/a/1": string(mustJSON(t, view)), "GET /metrics": "amends_build_info 1\n", "GET /api/v1/definitions": `{"definitions":[]}`,
 	})
 	path := filepath.Join(t.TempDir(), "b.tar.gz")
-	code, out, talk := execute(t, "bundle", path, "--server", server, "--brokers", cluster(t), "--sasl-user", "u", "--api-token", canary, "--sasl-mechanism", "PLAIN", "--sasl-password", canary)
+	code, out, talk := execute(t, "bundle", path, "--server", server, "--brokers", emptyBroker(t), "--sasl-user", "u", "--api-token", canary, "--sasl-mechanism", "PLAIN", "--sasl-password", canary)
 	if code != exitOK || out != path+"\n" {
 		t.Fatalf("exit %d %q %q", code, out, talk)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/amendsio/amends/client"
+	"github.com/amendsio/amends/cluster"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
@@ -26,25 +27,59 @@ type task struct {
 }
 
 func newTasksCommand(t *terminal) *cobra.Command {
-	cmd := onInstance(&cobra.Command{
-		Use:     "list TYPE/ID",
-		Short:   "List the open approvals of an instance",
-		Example: "  amends task list fx-transfer/t-9",
-		Args:    cobra.ExactArgs(1),
-	}, func(cmd *cobra.Command, conn *connection, id string, _ []string) error {
+	cmd := &cobra.Command{
+		Use:     "list [TYPE/ID]",
+		Short:   "List the open approvals of an instance, or of all, the most urgent first",
+		Example: "  amends task list\n  amends task list fx-transfer/t-9",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	show := func(cmd *cobra.Command, tasks []task) error {
+		return printList(cmd, t, tasks, func(k task) string { return k.WorkflowID + " " + k.Path }, taskColumns)
+	}
+	onInstance(cmd, func(cmd *cobra.Command, conn *connection, id string, _ []string) error {
 		v, err := conn.api().instance(cmd.Context(), id)
 		if err != nil {
 			return err
 		}
-		return printList(cmd, t, openTasks(v), func(k task) string { return k.WorkflowID + " " + k.Path }, taskColumns)
+		return show(cmd, openTasks(v))
 	})
+	ofOne := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return ofOne(cmd, args)
+		}
+		var conn connection
+		if err := conn.read(cmd); err != nil {
+			return err
+		}
+		var all cluster.Approvals
+		if err := conn.api().get(cmd.Context(), "/api/v1/tasks", nil, &all); err != nil {
+			return err
+		}
+		if all.Partial {
+			fmt.Fprintln(t.err, "amends: there are more")
+		}
+		tasks := []task{}
+		for _, a := range all.Approvals {
+			tasks = append(tasks, newTask(a.WorkflowID, a.Path, a.Roles, a.Quorum, a.Due, a.Votes))
+		}
+		return show(cmd, tasks)
+	}
 	outputFlag(cmd)
 	serverFlags(cmd)
 	return cmd
 }
 
+func newTask(workflowID, path string, roles []string, quorum uint32, until sagas.Time, votes []sagas.VoteView) task {
+	k := task{WorkflowID: workflowID, Path: path, Roles: roles, Quorum: quorum, Until: until}
+	for _, v := range votes {
+		k.Approved = append(k.Approved, v.Actor)
+	}
+	return k
+}
+
 var taskColumns = []column[task]{
-	{head: "WORKFLOW ID", wide: true, text: func(k task) string { return k.WorkflowID }},
+	{head: "WORKFLOW ID", text: func(k task) string { return k.WorkflowID }},
 	{head: "PATH", text: func(k task) string { return k.Path }},
 	{head: "ROLES", text: func(k task) string { return strings.Join(k.Roles, ",") }},
 	{head: "APPROVED", text: func(k task) string { return orNone(strings.Join(k.Approved, ",")) }},
@@ -59,11 +94,7 @@ func openTasks(v sagas.View) []task {
 		if s.Node != sagas.NodeApprove.String() || s.State != sagas.StepOpen.String() {
 			continue
 		}
-		one := task{WorkflowID: v.WorkflowID, Path: s.Path, Roles: s.Roles, Quorum: s.Quorum, Until: s.Until}
-		for _, vote := range s.Votes {
-			one.Approved = append(one.Approved, vote.Actor)
-		}
-		tasks = append(tasks, one)
+		tasks = append(tasks, newTask(v.WorkflowID, s.Path, s.Roles, s.Quorum, s.Until, s.Votes))
 	}
 	return tasks
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/amendsio/amends/orchestrator"
 )
 
 // verb is one entry of the table of commands. All that the program can do stands there once.
@@ -96,6 +98,15 @@ func nouns() []noun {
 			{name: "replay", make: newLetterReplayCommand},
 			{name: "drop", make: newLetterDropCommand},
 		}},
+		{name: "batch", group: groupOperate, says: "Operator actions on many instances", verbs: []verb{
+			{name: "start", make: newBatchStartCommand},
+			{name: "list", make: newBatchListCommand},
+			{name: "get", make: newBatchGetCommand},
+			{name: "pause", make: newBatchSteerCommand("pause", orchestrator.BatchPaused, "Stop working on it, until it is resumed")},
+			{name: "resume", make: newBatchSteerCommand("resume", orchestrator.BatchRunning, "Go on with it")},
+			{name: "cancel", make: newBatchSteerCommand("cancel", orchestrator.BatchCancelled, "End it where it stands; what was sent stays sent")},
+		}},
+		{name: "audit", group: groupOperate, itself: newAuditCommand},
 		{name: "node", group: groupOperate, says: "The processes of a namespace", verbs: []verb{{name: "list", make: newNodeListCommand}}},
 		{name: "topic", group: groupOperate, says: "The topics of a namespace: what it needs, what is there", verbs: []verb{
 			{name: "plan", make: newTopicPlanCommand},
