@@ -52,8 +52,8 @@ func memoryThereIs(root fs.FS) int64 {
 }
 
 // collectAt is how far the heap grows over what is in use before it is collected, in percent. A server
-// under load keeps some 30 MiB alive and allocates 40 KiB for each saga: collecting half as often as Go
-// does by itself saves an eighth of its processor time for those 30 MiB. The memory limit still holds.
+// under load keeps some 30 MiB alive and allocates some 50 KiB for each saga: collecting half as often as Go
+// does by itself saves about an eighth of its processor time for those 30 MiB. The memory limit still holds.
 const collectAt = 200
 
 // limitMemory makes the collector hold the budget, unless GOMEMLIMIT and GOGC say otherwise.
