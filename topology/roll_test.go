@@ -268,7 +268,9 @@ func TestCopiesWait(t *testing.T) {
 		for _, p := range procs {
 			p.ready(2).warm(2)
 		}
-		if n := read.records.Load() - before; n > 0 {
+		// Without the wait all four of its copies are read anew, 41 to 49 records. With it none is, but for a plan
+		// now and then that gives the process two other tasks than it has copies of.
+		if n := read.records.Load() - before; n > 30 {
 			t.Errorf("%d records were read for copies that were there again after 10 s", n)
 		}
 
