@@ -244,16 +244,23 @@ type Audit struct {
 	Partial bool   `json:"partial,omitempty"` // the log of this time is too long to be looked at as a whole
 }
 
-// auditKinds are the facts of which a person is the author.
-var auditKinds = []string{string(sagas.KindOperator), string(sagas.KindTaskDecided), string(sagas.KindCancelRequested), string(sagas.KindVoided)}
+// auditKinds are the facts of which a person is the author. The value is the detail that has to name the person,
+// where the machine writes such a fact by itself too.
+var auditKinds = map[string]string{
+	string(sagas.KindOperator): "", string(sagas.KindTaskDecided): "", string(sagas.KindCancelRequested): "", string(sagas.KindVoided): "",
+	string(sagas.KindClosed): "operator", string(sagas.KindCancelAcked): "actor",
+}
 
 // Audit reads what people did to all instances between two moments in ms (to 0 = now). Any process can do it.
 func (o *Orchestrator) Audit(ctx context.Context, from, to int64, limit int) (Audit, error) {
 	out := Audit{Facts: []Fact{}}
 	whole, err := o.logs.read(ctx, since(from, to, map[string][]int32{o.topics.Lifecycle: nil}), func(rec *kgo.Record) bool {
 		for _, h := range rec.Headers {
-			if h.Key == protocol.HeaderKind && slices.Contains(auditKinds, string(h.Value)) {
-				if f, ok := factOf(rec); ok {
+			if h.Key != protocol.HeaderKind {
+				continue
+			}
+			if by, of := auditKinds[string(h.Value)]; of {
+				if f, ok := factOf(rec); ok && (by == "" || f.Detail[by] != "") {
 					out.Facts = append(out.Facts, f)
 				}
 			}

@@ -50,11 +50,11 @@ func (m *machine) cancel(ev *Cancel) string {
 			m.fact(KindCancelRequested, "", KV{"actor", clip(ev.Actor, maxCode)}, KV{"reason", clip(ev.Reason, maxMessage)}, KV{"requestId", id})
 			return ""
 		}
-		m.answerCancel(id, KindCancelAcked, KV{"status", Compensating.String()}) // row 9
+		m.answerCancel(id, KindCancelAcked, asked(ev, KV{"status", Compensating.String()})...) // row 9
 		m.compensate(Cause{Kind: CauseCancel, Message: clip(ev.Reason, maxMessage)})
 		m.advance()
 	case Compensating: // row 16
-		m.answerCancel(id, KindCancelAcked, KV{"open", strconv.Itoa(m.openDebts())}, KV{"status", inst.Phase.String()})
+		m.answerCancel(id, KindCancelAcked, asked(ev, KV{"open", strconv.Itoa(m.openDebts())}, KV{"status", inst.Phase.String()})...)
 	case Finishing: // row 13
 		m.answerCancel(id, KindCancelRefused, KV{"reason", "COMMITTED"})
 	default:
@@ -100,6 +100,17 @@ func (m *machine) becomeVoid(ev *Cancel) {
 	m.unmatched(box, droppedVoid)
 	m.fact(KindVoided, "", KV{"actor", clip(ev.Actor, maxCode)}, KV{"reason", clip(ev.Reason, maxMessage)},
 		KV{"ttl", (time.Duration(keep) * time.Millisecond).String()})
+}
+
+// asked adds who asked for a cancel that is taken at once, and why: no other fact says it.
+func asked(ev *Cancel, detail ...KV) []KV {
+	if ev.Actor != "" {
+		detail = append(detail, KV{"actor", clip(ev.Actor, maxCode)})
+	}
+	if ev.Reason != "" {
+		detail = append(detail, KV{"reason", clip(ev.Reason, maxMessage)})
+	}
+	return detail
 }
 
 // answerCancel answers one request for good.

@@ -202,8 +202,12 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, ownPath(r.PostFormValue("back")), http.StatusSeeOther)
 }
 
-// TokenOf is the token that somebody has signed in with, "" = none.
+// TokenOf is the token that somebody has signed in with, or that the request brings along as one to the API
+// does, "" = none.
 func TokenOf(r *http.Request) string {
+	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") && !strings.ContainsAny(token, "\r\n\x00 ") {
+		return token
+	}
 	c, err := r.Cookie(CookieToken)
 	if err != nil {
 		return ""

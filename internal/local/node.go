@@ -37,6 +37,7 @@ type Node struct {
 	server       *http.Server
 	dead         atomic.Bool
 	cancel       context.CancelFunc
+	leave        context.CancelFunc // ends the work on bulk actions
 	done         chan struct{}
 	err          error // of Run; read after done
 }
@@ -74,8 +75,10 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
+	var batches context.Context
+	batches, n.leave = context.WithCancel(ctx)
 	go n.server.Serve(l)
-	go handler.RunBatches(ctx)
+	go handler.RunBatches(batches)
 	go func() {
 		defer close(n.done)
 		n.err = n.orchestrator.Run(ctx)
@@ -97,6 +100,7 @@ func (n *Node) failpoint(string, int32) error {
 func (n *Node) Kill() {
 	n.dead.Store(true)
 	n.server.Close()
+	n.leave()
 	n.orchestrator.Crash() // an idle task comes to no point of the walk by itself
 }
 
