@@ -301,6 +301,22 @@ func TestPathsWithSlashes(t *testing.T) {
 	}
 }
 
+// TestEscapeID: an instance is found under what EscapeID makes of its id, whatever words are in it.
+func TestEscapeID(t *testing.T) {
+	for id, want := range map[string]string{"a": "a", "a b/c": "a%20b/c", "history": "history", "a/history": "a%2Fhistory", "a/actions/x": "a%2Factions%2Fx", "actions/x": "actions/x", "a/actions": "a%2Factions"} {
+		if got := EscapeID(id); got != want {
+			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+		for _, tail := range []string{"", "/history", "/actions/retry"} {
+			r := httptest.NewRequest(http.MethodGet, "/api/v1/instances/t/"+EscapeID(id)+tail, nil)
+			joinID(r)
+			if got, want := r.URL.Path, "/api/v1/instances/t/"+id+tail; got != want || strings.Count(r.URL.EscapedPath(), "/") != 5+strings.Count(tail, "/") {
+				t.Errorf("%s%s: %s", id, tail, r.URL.EscapedPath())
+			}
+		}
+	}
+}
+
 // TestCountsAndNodes are the answers about the whole.
 func TestCountsAndNodes(t *testing.T) {
 	_, _, url := pair(t)

@@ -44,6 +44,19 @@ func joinID(r *http.Request) {
 	}
 }
 
+// EscapeID is an id as clients write it in a path. Slashes stay, which every proxy takes, unless its end could be
+// taken for one of our own words.
+func EscapeID(id string) string {
+	parts := strings.Split(id, "/")
+	if n := len(parts); n > 1 && slices.Contains(below, parts[n-1]) || n > 2 && parts[n-2] == "actions" {
+		return url.PathEscape(id)
+	}
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	return strings.Join(parts, "/")
+}
+
 // bareStale takes ?stale for ?stale=true.
 func bareStale(r *http.Request) {
 	if !strings.Contains(r.URL.RawQuery, "stale") {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -159,8 +160,21 @@ func (o *Orchestrator) Messages(ctx context.Context, workflowID string, v sagas.
 		return Messages{}, err
 	}
 	out.Partial = !whole || len(out.Messages) == MaxMessages
-	slices.SortStableFunc(out.Messages, func(a, b Message) int { return cmp.Compare(a.At, b.At) })
+	slices.SortFunc(out.Messages, o.messageOrder)
 	return out, nil
+}
+
+// messageOrder is by time. Within a millisecond what came in from outside is first, and the rest stands by its
+// place, so that every answer has the same order.
+func (o *Orchestrator) messageOrder(a, b Message) int {
+	late := func(m Message) int {
+		if m.Place.Topic == o.topics.Intake || m.Place.Topic == o.topics.Control {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(late(a), late(b)), strings.Compare(a.Place.Topic, b.Place.Topic),
+		cmp.Compare(a.Place.Partition, b.Place.Partition), cmp.Compare(a.Place.Offset, b.Place.Offset))
 }
 
 func (o *Orchestrator) messageOf(rec *kgo.Record) Message {
@@ -270,7 +284,9 @@ func (o *Orchestrator) Audit(ctx context.Context, from, to int64, limit int) (Au
 	if err != nil {
 		return Audit{}, err
 	}
-	slices.SortStableFunc(out.Facts, func(a, b Fact) int { return cmp.Compare(b.At, a.At) })
+	slices.SortFunc(out.Facts, func(a, b Fact) int {
+		return cmp.Or(cmp.Compare(b.At, a.At), strings.Compare(a.WorkflowID, b.WorkflowID), cmp.Compare(b.Seq, a.Seq), cmp.Compare(b.Place.Offset, a.Place.Offset))
+	})
 	out.Partial = !whole
 	if len(out.Facts) > limit {
 		out.Facts, out.Partial = out.Facts[:limit], true

@@ -15,6 +15,7 @@ const (
 	logRecordsMax = 300_000 // that one reading may look at
 	logBytesMax   = 128 << 20
 	logPatience   = 5 * time.Second
+	logIdle       = 4 // polls without a record
 )
 
 // logReader reads parts of topics for questions. Each reading has a client of its own, so that it can end
@@ -77,7 +78,8 @@ func (l *logReader) read(ctx context.Context, spans func(context.Context, *kadm.
 	cl.AddConsumePartitions(from)
 	records, bytes, idle := 0, 0, 0
 	for len(left) > 0 {
-		// The end may be a marker that compaction or the broker does not show: what is silent for long is read.
+		// Markers are shown, so an end that does not come is a slow broker, or gone by compaction: which of the two
+		// it is nobody says, so that what was read does not count as the whole.
 		poll, stop := context.WithTimeout(ctx, 700*time.Millisecond)
 		fetches := cl.PollFetches(poll)
 		stop()
@@ -95,8 +97,8 @@ func (l *logReader) read(ctx context.Context, spans func(context.Context, *kadm.
 		}
 		recs := fetches.Records()
 		if len(recs) == 0 {
-			if idle++; idle == 2 {
-				return true, nil
+			if idle++; idle == logIdle {
+				return false, nil
 			}
 			continue
 		}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/amendsio/amends/api"
@@ -40,16 +39,7 @@ const movingPatience = 15 * time.Second
 func (c *apiClient) instance(ctx context.Context, workflowID string) (sagas.View, error) {
 	var v sagas.View
 	typ, id := sagas.SplitWorkflowID(workflowID)
-	return v, c.get(ctx, "/api/v1/instances/"+url.PathEscape(typ)+"/"+escapeID(id), nil, &v)
-}
-
-// escapeID escapes an id that may hold slashes of its own.
-func escapeID(id string) string {
-	parts := strings.Split(id, "/")
-	for i := range parts {
-		parts[i] = url.PathEscape(parts[i])
-	}
-	return strings.Join(parts, "/")
+	return v, c.get(ctx, "/api/v1/instances/"+url.PathEscape(typ)+"/"+api.EscapeID(id), nil, &v)
 }
 
 // get asks once, and again for a while when the answer is that a partition moves.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/amendsio/amends/api"
 	"github.com/amendsio/amends/explain"
 	"github.com/amendsio/amends/sagas"
 )
@@ -37,7 +38,7 @@ command that is named is one that the instance takes in its present state.`,
 func (c *apiClient) explain(ctx context.Context, workflowID string) (explain.Explanation, error) {
 	var e explain.Explanation
 	typ, id := sagas.SplitWorkflowID(workflowID)
-	return e, c.get(ctx, "/api/v1/instances/"+url.PathEscape(typ)+"/"+escapeID(id)+"/explain", nil, &e)
+	return e, c.get(ctx, "/api/v1/instances/"+url.PathEscape(typ)+"/"+api.EscapeID(id)+"/explain", nil, &e)
 }
 
 func printExplanation(w io.Writer, e explain.Explanation) {

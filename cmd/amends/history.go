@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/amendsio/amends/api"
 	"github.com/amendsio/amends/sagas"
 )
 
@@ -42,7 +43,7 @@ type fact struct {
 
 func instancePath(id string) string {
 	typ, rest := sagas.SplitWorkflowID(id)
-	return "/api/v1/instances/" + url.PathEscape(typ) + "/" + escapeID(rest)
+	return "/api/v1/instances/" + url.PathEscape(typ) + "/" + api.EscapeID(rest)
 }
 
 func newHistoryCommand(t *terminal) *cobra.Command {

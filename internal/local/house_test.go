@@ -255,6 +255,19 @@ func (h *house) want(status, node int, method, path string, body any, header ...
 	return a
 }
 
+// whole is want for an answer out of the logs, which a busy machine may read in part.
+func (h *house) whole(node int, path string, into any) {
+	h.t.Helper()
+	var a heard
+	h.until(path+" as a whole", func() bool {
+		var part struct{ Partial bool }
+		a = h.want(http.StatusOK, node, http.MethodGet, path, nil)
+		a.into(h.t, &part)
+		return !part.Partial
+	})
+	a.into(h.t, into)
+}
+
 // view reads an instance through a node; after is a position or "".
 func (h *house) view(node int, wid, after string) sagas.View {
 	h.t.Helper()
