@@ -89,20 +89,13 @@ var acts = []struct {
 // old is refused.
 func TestActs(t *testing.T) {
 	h := openHouse(t, 3, paid)
-	wids := make([]string, len(acts))
 	for i, c := range acts {
 		typ := c.typ
 		if typ == "" {
 			typ = "card-payment"
 		}
-		wids[i] = fmt.Sprintf("%s/act/%d", typ, i)
-		if c.path != "" {
-			h.start(wids[i], c.answers)
-		}
-	}
-	for i, c := range acts {
 		began := time.Now()
-		h.act(i, c.name, wids[i])
+		h.act(i, c.name, fmt.Sprintf("%s/act/%d", typ, i))
 		t.Logf("%s: %s", c.name, time.Since(began).Round(time.Millisecond))
 	}
 }
@@ -127,6 +120,7 @@ func (h *house) act(i int, name, wid string) {
 		body["operator"], body["reason"] = who, why
 	}
 	if c.path != "" {
+		h.start(wid, c.answers)
 		before = h.stands(wid, "stands where "+name+" is possible", c.until)
 		if c.first != nil {
 			c.first(h, wid)

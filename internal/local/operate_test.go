@@ -111,7 +111,7 @@ func TestBatch(t *testing.T) {
 	for _, wid := range wids {
 		h.stands(wid, "waits for the carrier", stepIs("ship", sagas.StepBackoff))
 		h.mu.Lock()
-		h.answers[wid] = nil
+		h.answers[wid] = replies{"ship.create do": ok}
 		h.mu.Unlock()
 	}
 	var nodes cluster.Nodes
@@ -186,11 +186,24 @@ func TestBatch(t *testing.T) {
 		t.Errorf("done: %+v", b)
 	}
 	for _, wid := range wids {
-		h.until(wid+" is retried once", func() bool { return len(h.settled(wid)) >= 5 })
+		h.alive(other, wid, "completed")
 		if got := h.settled(wid); len(got) != 5 || got[4].call != "ship.create do" {
 			t.Errorf("%s: %v", wid, got)
 		}
 	}
+}
+
+// alive waits until an instance is in a phase, by a process that lives.
+func (h *house) alive(node int, wid, phase string) {
+	h.t.Helper()
+	h.until(wid+" is "+phase, func() bool {
+		a := h.ask(node, http.MethodGet, "/api/v1/instances/"+wid, nil)
+		var v sagas.View
+		if a.status == http.StatusOK {
+			a.into(h.t, &v)
+		}
+		return v.Phase == phase
+	})
 }
 
 // TestReads compares what the API tells of a stuck instance with the topics, through a process that is not its
