@@ -60,7 +60,7 @@ func fetch(t *testing.T, method, address string, body io.Reader, header ...strin
 // TestRunBeyondLoopback: without authentication a process does not listen where other machines reach it.
 func TestRunBeyondLoopback(t *testing.T) {
 	emptyHome(t)
-	broker := cluster(t)
+	broker := emptyBroker(t)
 	for _, host := range []string{"0.0.0.0", "[::]", ""} {
 		port, err := freePorts(1)
 		if err != nil {

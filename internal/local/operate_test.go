@@ -41,6 +41,7 @@ func (h *house) letter(node int, state string, is func(orchestrator.Letter) bool
 // TestDeadLetters sets two records aside: a start with a typing error, which is edited and replayed, and one that
 // is nothing at all, which is dropped.
 func TestDeadLetters(t *testing.T) {
+	notShort(t)
 	h := openHouse(t, 2)
 	if err := h.to.Start(t.Context(), client.Start{Type: "card-payment", ID: "typo", Input: map[string]int{"amout": 1500}}); err != nil {
 		t.Fatal(err)
@@ -101,6 +102,7 @@ func TestDeadLetters(t *testing.T) {
 // TestBatch retries 20 stuck instances: it is paused and resumed, and the process that began it and works on it
 // dies. Each instance gets the action once.
 func TestBatch(t *testing.T) {
+	notShort(t)
 	const n = 20
 	h := openHouse(t, 3)
 	wids := make([]string, n)
@@ -209,6 +211,7 @@ func (h *house) alive(node int, wid, phase string) {
 // TestReads compares what the API tells of a stuck instance with the topics, through a process that is not its
 // owner.
 func TestReads(t *testing.T) {
+	notShort(t)
 	h := openHouse(t, 2)
 	const wid = "card-payment/read/1"
 	h.start(wid, atRelease)
