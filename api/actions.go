@@ -128,6 +128,23 @@ func (s *server) mayChange() error {
 	return nil
 }
 
+// intake is a body with what the path says, checked as a record of the intake topic is.
+func intake[T any](kind, typ, id string, body any) (msg T, err error) {
+	value, err := record(kind, typ, id, body)
+	if err != nil {
+		return msg, invalid("the body is not a record that can be taken")
+	}
+	got, err := protocol.DecodeIntake(nil, value, nil)
+	if err != nil {
+		return msg, refused(err)
+	}
+	msg, ok := got.(T)
+	if !ok {
+		return msg, invalid("not a " + kind)
+	}
+	return msg, nil
+}
+
 // record is the JSON form of a record of an input topic: a body with what the path says.
 func record(kind, typ, id string, body any) ([]byte, error) {
 	b, err := json.Marshal(body)
@@ -227,17 +244,9 @@ func (s *server) signal(ctx context.Context, in *struct {
 		return nil, err
 	}
 	in.Body.SignalID = in.requestID(in.Body.SignalID)
-	value, err := record("signal", in.Type, in.ID, in.Body)
+	sig, err := intake[*protocol.Signal]("signal", in.Type, in.ID, in.Body)
 	if err != nil {
-		return nil, invalid("the body is not a record that can be taken")
-	}
-	msg, err := protocol.DecodeIntake(nil, value, nil)
-	if err != nil {
-		return nil, refused(err)
-	}
-	sig, ok := msg.(*protocol.Signal)
-	if !ok {
-		return nil, invalid("not a signal")
+		return nil, err
 	}
 	return s.write(ctx, in.Changing, wid, sig.SignalID, sig, func() (orchestrator.Position, error) { return s.engine.Signal(ctx, sig) })
 }
@@ -258,17 +267,9 @@ func (s *server) cancel(ctx context.Context, in *struct {
 		return nil, err
 	}
 	in.Body.RequestID = in.requestID(in.Body.RequestID)
-	value, err := record("cancel", in.Type, in.ID, in.Body)
+	c, err := intake[*protocol.Cancel]("cancel", in.Type, in.ID, in.Body)
 	if err != nil {
-		return nil, invalid("the body is not a record that can be taken")
-	}
-	msg, err := protocol.DecodeIntake(nil, value, nil)
-	if err != nil {
-		return nil, refused(err)
-	}
-	c, ok := msg.(*protocol.Cancel)
-	if !ok {
-		return nil, invalid("not a cancel")
+		return nil, err
 	}
 	return s.write(ctx, in.Changing, wid, c.RequestID, c, func() (orchestrator.Position, error) { return s.engine.Cancel(ctx, c) })
 }
@@ -281,17 +282,9 @@ func (s *server) start(ctx context.Context, in *struct {
 		return nil, err
 	}
 	in.Body.StartID = in.requestID(in.Body.StartID)
-	value, err := record("start", in.Body.Type, in.Body.ID, in.Body)
+	start, err := intake[*protocol.Start]("start", in.Body.Type, in.Body.ID, in.Body)
 	if err != nil {
-		return nil, invalid("the body is not a record that can be taken")
-	}
-	msg, err := protocol.DecodeIntake(nil, value, nil)
-	if err != nil {
-		return nil, refused(err)
-	}
-	start, ok := msg.(*protocol.Start)
-	if !ok {
-		return nil, invalid("not a start")
+		return nil, err
 	}
 	p, err := s.engine.Propose(start) // which knows the id when the definition makes it
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,13 +58,21 @@ func (c *apiClient) get(ctx context.Context, path string, q url.Values, into any
 }
 
 func (c *apiClient) once(ctx context.Context, path string, q url.Values, into any) error {
+	return c.ask(ctx, http.MethodGet, path, q, nil, nil, into)
+}
+
+// ask sends one request, with a body or without (nil), and reads the answer.
+func (c *apiClient) ask(ctx context.Context, method, path string, q url.Values, header map[string]string, body []byte, into any) error {
 	u := c.base + path
 	if len(q) > 0 {
 		u += "?" + q.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(body))
 	if err != nil {
 		return usage("--server %s: %w", c.base, err)
+	}
+	for name, value := range header {
+		req.Header.Set(name, value)
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
@@ -77,14 +86,14 @@ func (c *apiClient) once(ctx context.Context, path string, q url.Values, into an
 			Cause: "the API at " + c.base + " does not answer", Fix: "Name a running amends process with --server."}
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", c.base, err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return problemError(resp.StatusCode, body)
+	if resp.StatusCode != http.StatusOK && (method == http.MethodGet || resp.StatusCode/100 != 2) {
+		return problemError(resp.StatusCode, answer)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("the answer of %s is not ours: %w", c.base, err)
 	}
 	return nil
