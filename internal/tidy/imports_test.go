@@ -58,6 +58,11 @@ var rules = map[string]rule{
 		std:   []string{"net", "os"},
 		why:   "protocol is what is on the wire, for any client: it has header and record types of its own and callers convert",
 	},
+	"schema": {
+		own:   []string{"sagas", "protocol"},
+		third: []string{kgo, "github.com/linkedin/goavro/", "cel.dev/"},
+		why:   "schema turns bytes into values and back, for any reader: nothing of the engine or the runtime",
+	},
 	"statestore": {
 		third: []string{"github.com/cockroachdb/pebble/", "github.com/cockroachdb/errors"},
 		why:   "statestore is one task's Pebble store: it knows keys and bytes. Say what a record means through Indexer",
