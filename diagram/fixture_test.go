@@ -102,3 +102,17 @@ func crossed() *sagas.Definition {
 		c("a"), c("b"), c("c", "a"), plain, c("d", "a", "b"), c("e", "b"), c("f", "c", "d"), c("g", "free"),
 	}}
 }
+
+// passed is a list where what follows block b is behind the point of no return, and on the way back c
+// stands in the track of b.
+func passed() *sagas.Definition {
+	d := crossed()
+	d.Saga = "passed"
+	a, b, c := d.Steps[0], d.Steps[1], d.Steps[2]
+	pay := call("pay", "svc.pay", sagas.Pivot, "")
+	block := sagas.StepDef{ID: "block", Node: sagas.NodeParallel, After: []string{}, Lanes: []sagas.LaneDef{{Name: "one", Steps: []sagas.StepDef{b, pay}}}}
+	ship := call("ship", "svc.ship", sagas.Retriable, "")
+	ship.After = []string{"a", "block"}
+	d.Steps = []sagas.StepDef{a, block, ship, c}
+	return d
+}

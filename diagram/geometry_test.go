@@ -117,7 +117,7 @@ func inspect(s *scene) (faults []string) {
 }
 
 func TestGeometry(t *testing.T) {
-	all := map[string]*sagas.Definition{"everything": allNodes(), "crossed": crossed(), "empty": {Saga: "e", Version: 1}}
+	all := map[string]*sagas.Definition{"everything": allNodes(), "crossed": crossed(), "passed": passed(), "empty": {Saga: "e", Version: 1}}
 	files, _ := filepath.Glob("../sagas/testdata/good/*.yaml")
 	cured, _ := filepath.Glob("../sagas/testdata/checks/*/good.yaml")
 	files = append(files, cured...)

@@ -98,12 +98,40 @@ func (l *layout) backLines(li *list, nx, left, right, rowBack []int, from, turn 
 			l.line("amd-back", false, point{nx[i] + l.sizes[n].w, rowBack[li.row[i]]}, point{nx[i], rowBack[li.row[i]]})
 		}
 		if !open[i] {
-			l.routeBack(n.canUndo(), turn, y, l.rightOf(n, nx[i]), rowBack[li.row[i]], max(right[li.col[i]]+colGap, turn)-colGap/2)
+			bend := max(right[li.col[i]]+colGap, turn) - colGap/2
+			if l.blockedBack(li, i) {
+				l.routePast(li, i, rowBack, turn, y, l.rightOf(n, nx[i]), bend, left[li.col[i]+1])
+			} else {
+				l.routeBack(n.canUndo(), turn, y, l.rightOf(n, nx[i]), rowBack[li.row[i]], bend)
+			}
 		}
 		if len(li.deps[i]) == 0 {
 			l.routeBack(true, nx[i], rowBack[li.row[i]], from, y, left[0]-colGap/2)
 		}
 	}
+}
+
+// blockedBack says that others with a part in the way back stand in the track of node i, behind it. On the
+// way forward only the nodes that wait for i come behind it; here these may have no part.
+func (l *layout) blockedBack(li *list, i int) bool {
+	for j, n := range li.nodes {
+		if !n.final && li.row[j] == li.row[i] && li.col[j] > li.col[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// routePast draws the way back from (x1, y1) to the right end x2 of node i between two tracks, past what
+// stands in the track of the node. next is the left end of the column behind it.
+func (l *layout) routePast(li *list, i int, rowBack []int, x1, y1, x2, bend, next int) {
+	r := max(li.row[i], 1) // the node of the first track is reached from below
+	_, ext := l.rowExtents(li, r)
+	between := rowBack[r] - ext.up - rowGap/2
+	y2 := rowBack[li.row[i]]
+	far := min(max(bend, x2+6), x1-2)
+	near := max(l.bend(li, i, next), x2+6)
+	l.line("amd-back", li.nodes[i].canUndo(), point{x1, y1}, point{far, y1}, point{far, between}, point{near, between}, point{near, y2}, point{x2, y2})
 }
 
 // bend is where the lines that leave node d change their height on the way to a column. Each track
