@@ -10,6 +10,7 @@ import (
 var clockless = map[string]string{
 	"sagas":      "the machine's time is the now that Step is given",
 	"protocol":   "a time on the wire is a field that the caller fills",
+	"correlate":  "the time is the now that Step is given",
 	"statestore": "the store's time is the Position that Apply is given",
 }
 

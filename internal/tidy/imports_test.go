@@ -99,6 +99,10 @@ var rules = map[string]rule{
 		third: []string{kgo, "cel.dev/", "github.com/linkedin/goavro/", "github.com/prometheus/client_golang/"},
 		why:   "derive is a stage on topology, in the language of definitions: nothing of the engine",
 	},
+	"correlate": {
+		std: []string{"net", "os", "log", "sync", "math/rand", "crypto/rand"},
+		why: "correlate is pure: what is known of one value. Kafka is for correlate/flow",
+	},
 	"query": {
 		third: []string{"cel.dev/"},
 		why:   "query compiles a condition over rows that it is given: it knows no store",
