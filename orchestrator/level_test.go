@@ -238,11 +238,11 @@ func TestNamespaceAboveProcess(t *testing.T) {
 	virtual(t, func(t *testing.T, r *rig) {
 		src, _ := r.orderSaga()
 		r.firstRelease(src)
-		r.c.Produce(&kgo.Record{Topic: r.topics.Defs, Key: []byte("!level"), Value: []byte("3")})
+		r.c.Produce(&kgo.Record{Topic: r.topics.Defs, Key: []byte("!level"), Value: []byte("4")})
 		r.start()
 		err := <-r.done
 		r.done <- nil
-		wantLevelError(t, "run", err, "feature level 3", "Upgrade this process")
+		wantLevelError(t, "run", err, "feature level 4", "Upgrade this process")
 		if !errors.Is(err, orchestrator.ErrConfig) {
 			t.Errorf("a restart would not help: %v", err)
 		}

@@ -38,6 +38,9 @@ func (d *Definition) Canonical() []byte {
 	if d.Reuse > ReuseNever {
 		o.set("reuse", d.Reuse.String())
 	}
+	if len(d.On) > 0 {
+		o.set("on", d.canonicalBindings())
+	}
 	if d.Requires > d.usedLevel() {
 		o.set("requires", int64(d.Requires))
 	}

@@ -77,12 +77,7 @@ func newCelEnv() *cel.Env {
 
 // newEnv is the environment with a type for the variable input.
 func newEnv(input *cel.Type, more ...cel.EnvOption) (*cel.Env, error) {
-	opts := []cel.EnvOption{
-		cel.StdLib(cel.StdLibSubset(env.NewLibrarySubset().AddExcludedFunctions(zoneFunctions()...))),
-		cel.OptionalTypes(),
-		cel.DefaultUTCTimeZone(true),
-		cel.CrossTypeNumericComparisons(true),
-		cel.CustomTypeAdapter(adapter{}),
+	opts := append(languageOptions(),
 		cel.Variable(nameInput, input),
 		cel.Variable(nameStep, cel.MapType(cel.StringType, cel.MapType(cel.StringType, cel.DynType))),
 		cel.Variable(nameNow, cel.TimestampType),
@@ -90,6 +85,19 @@ func newEnv(input *cel.Type, more ...cel.EnvOption) (*cel.Env, error) {
 		cel.Variable(nameIndex, cel.IntType),
 		cel.Variable(nameRound, cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable(nameEvent, cel.DynType),
+	)
+	opts = append(opts, signalFunctions()...)
+	return cel.NewCustomEnv(append(opts, more...)...)
+}
+
+// languageOptions are the functions and limits of cel/1, without any variable.
+func languageOptions() []cel.EnvOption {
+	opts := []cel.EnvOption{
+		cel.StdLib(cel.StdLibSubset(env.NewLibrarySubset().AddExcludedFunctions(zoneFunctions()...))),
+		cel.OptionalTypes(),
+		cel.DefaultUTCTimeZone(true),
+		cel.CrossTypeNumericComparisons(true),
+		cel.CustomTypeAdapter(adapter{}),
 		cel.ParserExpressionSizeLimit(MaxExprBytes),
 		cel.ParserRecursionLimit(maxExprDepth),
 		cel.ExpressionNestingDepthLimit(maxExprDepth),
@@ -97,9 +105,7 @@ func newEnv(input *cel.Type, more ...cel.EnvOption) (*cel.Env, error) {
 		cel.RegexProgramSizeLimit(maxRegexSize),
 	}
 	opts = append(opts, decimalFunctions()...)
-	opts = append(opts, signalFunctions()...)
-	opts = append(opts, moneyFunctions()...)
-	return cel.NewCustomEnv(append(opts, more...)...)
+	return append(opts, moneyFunctions()...)
 }
 
 // zoneFunctions are the accessors of timestamps that take the name of a time zone.

@@ -15,14 +15,16 @@ import (
 // definition of level 1, gives a warning.
 type checker struct {
 	flow
-	r      *report
-	exprs  int                 // expressions compiled, for the tests of its bounds
-	names  []string            // step ids
-	pivots []int               // plan indexes
-	envs   []exprEnv           // of each node: what expressions in its place see
-	bodies map[int]exprEnv     // of the body of an each
-	newer  bool                // an expression uses what level 2 added
-	typed  map[string]*cel.Env // by the names of the items: environments with the declared input
+	r         *report
+	exprs     int                 // expressions compiled, for the tests of its bounds
+	names     []string            // step ids
+	pivots    []int               // plan indexes
+	envs      []exprEnv           // of each node: what expressions in its place see
+	bodies    map[int]exprEnv     // of the body of an each
+	newer     bool                // an expression uses what level 2 added
+	signals   bool                // an expression asks for signals
+	inBinding bool                // the expressions of bindings are being compiled
+	typed     map[string]*cel.Env // by the names of the items: environments with the declared input
 }
 
 // checkDefinition reports what is wrong with a definition and gives its plan. The plan is of use
@@ -60,6 +62,7 @@ func (c *checker) check() *Plan {
 	c.checkCredit()
 	c.checkRetention()
 	c.plan.Output = c.mapping("output", d.Output, place{top, c.inOutput})
+	c.checkBindings()
 	c.level()
 	if canonical := d.Canonical(); len(canonical) > MaxDefinitionBytes {
 		c.fault("", "SG01", "", "the definition has %d bytes in canonical form, the limit is %d", len(canonical), MaxDefinitionBytes)
@@ -80,6 +83,7 @@ func (c *checker) level() {
 		c.fault("requires", "SG01", "Take it out: the level is known from what is used.", "requires is %d, but the definition uses level %d", d.Requires, used)
 	}
 	c.plan.Requires = max(used, d.Requires)
+	c.plan.plain = used > instanceLevel && d.Requires <= 1 && d.machineLevel() <= 1
 }
 
 // environments gives each node the names that its expressions may use.
@@ -256,6 +260,7 @@ func (c *checker) found(path string, e *Expr, want wantType, at place) {
 
 func (c *checker) refs(path string, e *Expr, rule refRule) {
 	c.newer = c.newer || e.refs.newer
+	c.signals = c.signals || e.refs.signals
 	seen := map[string]bool{}
 	rule(path, e, func(p exprPlace, code, hint, format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
@@ -268,7 +273,11 @@ func (c *checker) refs(path string, e *Expr, rule refRule) {
 
 // problem reports an expression that does not compile, in fewer words than the compiler.
 func (c *checker) problem(path, expr string, p exprProblem) {
-	c.r.add(c.inSource(path, expr, p.place), "SG23", path, "", "%s", shortProblem(p.text))
+	hint := ""
+	if c.inBinding && strings.Contains(p.text, "undeclared reference to") {
+		hint = "The expressions of a binding have event, headers, key, topic, partition, offset and time."
+	}
+	c.r.add(c.inSource(path, expr, p.place), "SG23", path, hint, "%s", shortProblem(p.text))
 }
 
 // shortProblem is a message of the compiler without what only its authors need.

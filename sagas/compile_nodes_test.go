@@ -138,8 +138,8 @@ func TestLevel(t *testing.T) {
 }
 
 func TestRequiresMoreThanIsKnown(t *testing.T) {
-	_, err := ParseDefinition("f", []byte("saga: t\nversion: 1\nrequires: 3\nparticipants: {p: }\nsteps: [{id: a, call: p.x, kind: readonly}]\n"))
-	if err == nil || !strings.Contains(err.Error(), "f:3:11 SG01 requires: the definition requires level 3, this release has level 2. Use a newer release.") {
+	_, err := ParseDefinition("f", []byte("saga: t\nversion: 1\nrequires: 4\nparticipants: {p: }\nsteps: [{id: a, call: p.x, kind: readonly}]\n"))
+	if err == nil || !strings.Contains(err.Error(), "f:3:11 SG01 requires: the definition requires level 4, this release has level 3. Use a newer release.") {
 		t.Errorf("%v", err)
 	}
 }

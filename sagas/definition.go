@@ -24,6 +24,7 @@ type Definition struct {
 	OnFailure    FailurePolicy // 0 = Drain
 	Reuse        ReusePolicy   // 0 = ReuseNever
 	Requires     uint32        // feature level that every process needs; 0 = 1
+	On           []BindingDef  // events that start or signal instances
 
 	src *source // where it was written; nil for a definition made in Go
 }

@@ -63,7 +63,7 @@ func TestDefinitionPage(t *testing.T) {
 	}
 	for what, fields := range map[string][]string{
 		"### Saga": definitionFields, "### Participant": participantFields, "### Nodes": commonFields, "### Call": callFields, "### Retry": retryFields,
-		"### Undo": undoFields, "### Unknown outcomes": inquireFields, "### Input": inputFields, "### each": eachFields, "### race": raceFields,
+		"### Undo": undoFields, "### Unknown outcomes": inquireFields, "### Input": inputFields, "### Bindings": onFields, "### each": eachFields, "### race": raceFields,
 		"### scope": scopeFields, "### repeat": repeatFields, "### saga": sagaFields, "### await": awaitFields, "### sleep": sleepFields, "### approve": approveFields,
 		"### emit": slices.Concat(emitFields, failFields, continueFields),
 	} {

@@ -9,7 +9,7 @@ import (
 // openEach takes the list once. Every item gets its frame now, and its steps when its turn comes.
 func (m *machine) openEach(i int) {
 	d := m.plan(i).Each
-	raw, err := d.In.one(m.scopeAt(i))
+	raw, err := d.In.one(&evaluation{scope: m.scopeAt(i)})
 	var items [][]byte
 	if err == nil {
 		items, err = listItems(raw)

@@ -236,8 +236,10 @@ func (e *EvalError) Unwrap() error { return e.Err }
 var errNothing = errors.New("the result is an optional without a value")
 
 // Bool evaluates a condition.
-func (e *Expr) Bool(s Scope) (bool, error) {
-	raw, err := e.one(s)
+func (e *Expr) Bool(s Scope) (bool, error) { return e.boolean(&evaluation{scope: s}) }
+
+func (e *Expr) boolean(ev *evaluation) (bool, error) {
+	raw, err := e.one(ev)
 	if err != nil {
 		return false, err
 	}
@@ -251,8 +253,10 @@ func (e *Expr) Bool(s Scope) (bool, error) {
 }
 
 // String evaluates an identifier. An integral number gives its digits.
-func (e *Expr) String(s Scope) (string, error) {
-	raw, err := e.one(s)
+func (e *Expr) String(s Scope) (string, error) { return e.name(&evaluation{scope: s}) }
+
+func (e *Expr) name(ev *evaluation) (string, error) {
+	raw, err := e.one(ev)
 	if err != nil {
 		return "", err
 	}
@@ -269,8 +273,8 @@ func (e *Expr) String(s Scope) (string, error) {
 	return "", &EvalError{e.text, fmt.Errorf("want a string, got %s", typeName(v))}
 }
 
-func (e *Expr) one(s Scope) ([]byte, error) {
-	raw, has, err := e.appendTo(nil, &evaluation{scope: s}, 0)
+func (e *Expr) one(ev *evaluation) ([]byte, error) {
+	raw, has, err := e.appendTo(nil, ev, 0)
 	if err == nil && !has {
 		err = &EvalError{e.text, errNothing}
 	}
@@ -336,6 +340,11 @@ var _ interpreter.Activation = (*evaluation)(nil)
 
 // ResolveName implements interpreter.Activation.
 func (ev *evaluation) ResolveName(name string) (any, bool) {
+	if s, ok := ev.scope.(eventScope); ok {
+		if v, ok := s.resolve(name); ok {
+			return v, true
+		}
+	}
 	switch name {
 	case nameInput:
 		if ev.input == nil {

@@ -2,8 +2,11 @@ package sagas
 
 // MaxLevel is the highest feature level that this release knows. Level 1 is a list of plain calls;
 // level 2 adds all other nodes, order and undo edges by `after`, tags, policies, and the names and
-// functions that expressions got with them.
-const MaxLevel = 2
+// functions that expressions got with them. Level 3 adds bindings.
+const MaxLevel = 3
+
+// instanceLevel is the highest level of an instance: what came later is not in its record.
+const instanceLevel = 2
 
 // Level is the feature level that a process needs to run the definition: what it uses asks for it,
 // and `requires` may raise it.
@@ -20,6 +23,14 @@ func (d *Definition) Level() uint32 {
 
 // usedLevel is the level by what the definition uses.
 func (d *Definition) usedLevel() uint32 {
+	if len(d.On) > 0 {
+		return 3
+	}
+	return d.machineLevel()
+}
+
+// machineLevel is the level by what instances do.
+func (d *Definition) machineLevel() uint32 {
 	if len(d.Tags) > 0 || d.OnFailure > Drain || d.Reuse > ReuseNever || d.src != nil && d.src.newExprs {
 		return 2
 	}

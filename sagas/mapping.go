@@ -26,10 +26,13 @@ type mapField struct {
 
 // JSON evaluates the mapping and gives its canonical JSON. The same scope gives the same bytes.
 func (m *Mapping) JSON(s Scope) ([]byte, error) {
+	return m.json(&evaluation{scope: s})
+}
+
+func (m *Mapping) json(ev *evaluation) ([]byte, error) {
 	if m.root.literal != nil {
 		return append([]byte(nil), m.root.literal...), nil
 	}
-	ev := &evaluation{scope: s}
 	out, has, err := m.root.appendTo(make([]byte, 0, 256), ev, 0)
 	if err == nil && !has {
 		err = &EvalError{m.root.expr.text, errNothing}

@@ -39,7 +39,7 @@ func moment(e *Expr, s Scope) (at Time, has bool, err error) {
 
 // actors evaluates an expression that lists actors. null among them is nobody.
 func actors(e *Expr, s Scope) ([]string, error) {
-	raw, err := e.one(s)
+	raw, err := e.one(&evaluation{scope: s})
 	if err != nil {
 		return nil, err
 	}

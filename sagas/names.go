@@ -26,6 +26,7 @@ var (
 	itemName        = nameRule{"the name of an item", MaxNameBytes, "_", "a letter, then letters, digits and underscores", true}
 	valueName       = nameRule{"the name of a value", MaxNameBytes, "_", "a letter, then letters, digits and underscores, because expressions say step.<id>.<name>", true}
 	signalName      = nameRule{"the name of a signal", MaxNameBytes, "._-", "a letter, then letters, digits, dots, underscores and hyphens", false}
+	bindingName     = nameRule{"the name of a binding", MaxNameBytes, "_-", "a letter, then letters, digits, underscores and hyphens", false}
 	eventName       = nameRule{"the type of an event", 249, "._-/:", "a letter, then letters, digits, and . _ - / :", false}
 	codeName        = nameRule{"a code", MaxNameBytes, "._-", "a letter, then letters, digits, dots, underscores and hyphens", false}
 )

@@ -60,7 +60,8 @@ func parseDocs(r *report, docs []*node) []*Definition {
 type source struct {
 	report   *report // file and lines
 	places   map[string]at
-	newExprs bool // an expression uses what level 2 added
+	newExprs bool     // an expression uses what level 2 added
+	bindings []string // paths of the bindings
 	warnings Findings
 }
 

@@ -10,21 +10,21 @@ import (
 )
 
 var (
-	definitionFields  = []string{"saga", "version", "input", "id", "deadline", "participants", "steps", "output", "retention", "tags", "onFailure", "reuse", "requires"}
-	definitionLater   = []string{"start"}
+	definitionFields  = []string{"saga", "version", "input", "id", "deadline", "participants", "steps", "output", "retention", "tags", "onFailure", "reuse", "requires", "start", "on"}
 	participantFields = []string{"ops", "keyWindow", "topic"}
 	inputFields       = []string{"required", "properties"}
 	retentionFields   = []string{"state", "marker"}
 )
 
 func (dec *decoder) definition(n *node) {
-	dec.fields(n, "", "a definition", definitionFields, definitionLater)
+	dec.fields(n, "", "a definition", definitionFields, nil)
 	d := dec.d
 	d.Saga = dec.name(n, "saga", sagaName)
 	d.Version = dec.version(n)
 	d.Input = dec.input(n.child("input"))
 	d.ID = dec.expression(n.child("id"), "id")
 	d.Deadline = dec.duration(n, "", "deadline", 0, true)
+	dec.bindings(n)
 	dec.participants(n.child("participants"))
 	dec.steps(n)
 	d.Tags = notEmpty(dec.tags(n.child("tags")))

@@ -169,7 +169,10 @@ type Plan struct {
 	OnFailure       FailurePolicy // 0 = Drain
 	Reuse           ReusePolicy   // 0 = ReuseNever
 	Requires        uint32        // feature level; 0 = 1
+	Bindings        []BindingPlan // events that start or signal instances
 	Definition      *Definition
+
+	plain bool // instances need no more than level 1, though the definition does
 }
 
 // StepIndex returns the plan index of path, or -1.
@@ -184,7 +187,10 @@ func (p *Plan) StepIndex(path string) int {
 
 // level is the feature level of the instances of the plan; 0 = 1.
 func (p *Plan) level() uint32 {
-	level := p.Requires
+	level := min(p.Requires, instanceLevel)
+	if p.plain {
+		level = 1
+	}
 	for i := range p.Steps {
 		if p.Steps[i].Node != NodeCall {
 			level = max(level, 2)

@@ -89,7 +89,8 @@ func TestSchemaAcceptsWhatIsGood(t *testing.T) {
 // cannot see.
 func TestSchemaRefuses(t *testing.T) {
 	beyond := map[string]string{
-		"SG02-file": "versions are unique in a file",
+		"SG02-file":     "versions are unique in a file",
+		"SG02-bindings": "names of bindings are unique in a definition",
 	}
 	s := compileSchema(t)
 	var files []string
@@ -160,6 +161,8 @@ func TestSchemaFields(t *testing.T) {
 		fields []string
 	}{
 		{nil, definitionFields},
+		{[]string{"properties", "start"}, startFields},
+		{[]string{"properties", "on", "items"}, onFields},
 		{[]string{"properties", "participants", "additionalProperties"}, participantFields},
 		{[]string{"properties", "retention"}, retentionFields},
 		{inNode("retry"), retryFields},
