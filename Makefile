@@ -16,7 +16,7 @@ FUZZTIME ?= 20s
 BLOCK ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy web browser browser-test screenshots fmt fmt-check nightly kafka-up kafka-down kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean bench-isolation
+.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy web browser browser-test screenshots fmt fmt-check nightly kafka-up kafka-down postgres-up postgres-down kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean bench-isolation
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -121,6 +121,12 @@ kafka-up: ## start a real Kafka on 127.0.0.1:9092 (KAFKA_PORT, NODES=3) and prin
 kafka-down: ## stop the Kafka that kafka-up started
 	@deploy/kafka/kafka.sh down
 
+postgres-up: ## start a real PostgreSQL on 127.0.0.1:15432 (PG_PORT) and print PG_DSN
+	@deploy/postgres/postgres.sh up
+
+postgres-down: ## stop the PostgreSQL that postgres-up started
+	@deploy/postgres/postgres.sh down
+
 kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one started for it
 	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -p 1 -v -timeout 20m $(KAFKA_TEST_FLAGS) $(ON_KAFKA)
 
@@ -161,5 +167,5 @@ bench-parked: ## SAGAS (10 million) parked sagas with timers, TIMERS (1 million)
 	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -run '^$$' -bench 'BenchmarkParked$$' -benchtime 1x -timeout 4h ./bench \
 		-sagas $(or $(SAGAS),10000000) -timers $(or $(TIMERS),1000000) $(BENCH_FLAGS)
 
-clean: kafka-down ## remove what the other targets made
-	rm -rf bin .kafka amends-data .check-before .check-after
+clean: kafka-down postgres-down ## remove what the other targets made
+	rm -rf bin .kafka .postgres amends-data .check-before .check-after

@@ -44,6 +44,8 @@ func New(cfg Config) (*Client, error) {
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("client config: %w", errors.Join(faults...))
 	}
+	// A record that a broker refuses waits for the next look at the metadata: the client's default is 5 s.
+	cfg.Client = append([]kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond)}, cfg.Client...)
 	opts := append(append([]kgo.Opt(nil), cfg.Client...),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),

@@ -114,6 +114,9 @@ type fromHandler struct{ err error }
 
 func (e fromHandler) Error() string { return e.err.Error() }
 
+// Unwrap lets an inbox see that a statement of the handler has met another transaction.
+func (e fromHandler) Unwrap() error { return e.err }
+
 // update runs fn and turns its error back into an answer, if it is one.
 func (x *execution) update(fn func(s Store) (Answer, error)) (a Answer, err error) {
 	err = x.inbox.Update(x.ctx, func(s Store) error {

@@ -28,7 +28,7 @@
 //   - A command's offset is committed after its reply was acknowledged, never before.
 //   - Commands with the same record key are handled in order, one at a time, within one process.
 //
-// Adapters: Memory, for tests and for services that may forget; package durable keeps inbox and
-// business data in a local store with a Kafka changelog; a database needs an Inbox of two methods'
-// worth of SQL. Conformance checks an adapter against the contract.
+// Adapters: Memory, for tests and for services that may forget; package sqlinbox keeps the inbox in
+// the service's own PostgreSQL, MySQL or SQLite; package durable keeps inbox and business data in a
+// local store with a Kafka changelog. Conformance checks an adapter against the contract.
 package participant

@@ -113,6 +113,10 @@ func New(cfg Config) (*Participant, error) {
 	return &Participant{Handlers: NewHandlers(cfg.Logger, cfg.HandlerTimeout), cfg: cfg, seed: maphash.MakeSeed()}, nil
 }
 
+// metadataMinAge bounds the pause between two looks at the metadata. A reply that a broker refuses waits for the next
+// look, so a restart of a broker would hold up all commands behind it for the client's default of 5 s.
+const metadataMinAge = 100 * time.Millisecond
+
 // Run executes commands until ctx ends; then it finishes the commands that are being handled, sends
 // their replies, commits their offsets and returns nil. Any error it returns needs a person: the
 // configuration, or rights at the brokers.
@@ -120,7 +124,7 @@ func (p *Participant) Run(ctx context.Context) error {
 	if err := p.Check(); err != nil {
 		return fmt.Errorf("participant %s: %w", p.cfg.Name, err)
 	}
-	opts := append(append([]kgo.Opt{kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}, p.cfg.Client...),
+	opts := append(append([]kgo.Opt{kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.MetadataMinAge(metadataMinAge)}, p.cfg.Client...),
 		kgo.ConsumerGroup(p.cfg.Group),
 		kgo.ConsumeTopics(p.cfg.Topic),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

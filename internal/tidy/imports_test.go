@@ -155,6 +155,11 @@ var rules = map[string]rule{
 		third: []string{kgo, "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "durable is an inbox on topology: still nothing of sagas",
 	},
+	"participant/sqlinbox": {
+		own:   []string{"participant"},
+		third: []string{},
+		why:   "sqlinbox is for services with a database: database/sql, and the driver is theirs",
+	},
 	"docs":              {why: "docs is the pages as they are: whoever shows them imports it"},
 	"examples":          {own: []string{"*"}, third: []string{"*"}},
 	"cmd":               {own: []string{"*"}, third: []string{"*"}},

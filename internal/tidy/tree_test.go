@@ -16,7 +16,7 @@ const root = "../.."
 
 // skipped entries of the root are made by tools and are not part of the tree. In a linked work tree
 // .git is a file.
-var skipped = map[string]bool{".git": true, ".kafka": true, "bin": true, "amends-data": true, "node_modules": true}
+var skipped = map[string]bool{".git": true, ".kafka": true, ".postgres": true, "bin": true, "amends-data": true, "node_modules": true}
 
 // walk calls fn with the path of every file, relative to the root.
 func walk(t *testing.T, fn func(path string)) {
