@@ -655,6 +655,9 @@ func appendJSON(dst []byte, v any) []byte {
 
 const hexDigits = "0123456789abcdef"
 
+// AppendText appends a text, valid UTF-8, as canonical JSON.
+func AppendText(dst []byte, s string) []byte { return appendString(dst, s) }
+
 // appendString writes a JSON string with the fewest escapes.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
