@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // SplitWorkflowID splits <type>/<id> at the first slash and checks both parts.
@@ -328,7 +330,7 @@ func (a *Admin) checkArgs() error {
 	for _, k := range sortedKeys(a.Args) {
 		if !slices.Contains(rule.args, k) {
 			err := malformed("args."+cut(k, maxCutInErrorBytes), "not an argument of this action")
-			if near := nearest(k, rule.args); near != "" {
+			if near := nearest.Name(k, rule.args); near != "" {
 				err.Hint = "Did you mean " + strconv.Quote(near) + "?"
 			}
 			return err
@@ -377,7 +379,7 @@ func checkAction(a Action) error {
 		names[i] = string(known)
 	}
 	err := malformed("action", "not an action")
-	if near := nearest(string(a), names); near != "" {
+	if near := nearest.Name(string(a), names); near != "" {
 		err.Hint = "Did you mean " + strconv.Quote(near) + "?"
 	}
 	return err

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // scanner walks JSON text without building values: it says where a value ends and that it is well
@@ -325,47 +327,12 @@ func (m *members) only(known []string) error {
 			continue
 		}
 		err := malformed(cut(name, maxCutInErrorBytes), "not a field of this record")
-		if near := nearest(name, known); near != "" {
+		if near := nearest.Name(name, known); near != "" {
 			err.Hint = "Did you mean " + strconv.Quote(near) + "?"
 		}
 		return err
 	}
 	return nil
-}
-
-// nearest returns the known name that is at most two edits away, or "".
-func nearest(name string, known []string) string {
-	if len(name) > maxCutInErrorBytes {
-		return ""
-	}
-	best, at := "", 3
-	for _, k := range known {
-		if d := edits(strings.ToLower(name), strings.ToLower(k)); d < at && d < len(k) {
-			best, at = k, d
-		}
-	}
-	return best
-}
-
-// edits is the Levenshtein distance in bytes.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // memberReader reads typed members and keeps the first error.

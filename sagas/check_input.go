@@ -8,6 +8,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // inputType is the name of the type that an expression's input has for checkInput.
@@ -82,7 +84,7 @@ func (c *checker) checkInput(path string, e *Expr, want wantType, items []string
 			continue
 		}
 		hint := fmt.Sprintf("Declare it, or use input.?%s.", f.field)
-		if near := nearest(f.field, known); near != "" {
+		if near := nearest.Name(f.field, known); near != "" {
 			hint = fmt.Sprintf("Did you mean input.%s?", near)
 		}
 		c.r.warn(at, "SG25", path, hint, "input.%s is not declared", f.field)

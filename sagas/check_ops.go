@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // checkOps is about what the participants offer.
@@ -49,7 +51,7 @@ func (c *checker) offers(call string, op Op, path string) {
 		}
 		slices.Sort(known)
 		hint := "Add it to participants:."
-		if near := nearest(name, known); near != "" {
+		if near := nearest.Name(name, known); near != "" {
 			hint = fmt.Sprintf("Did you mean %q?", near)
 		}
 		c.fault(path, "SG22", hint, "there is no participant %q", name)

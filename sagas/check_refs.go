@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // reporter says what is wrong with a reference, at its place in the expression.
@@ -199,7 +201,7 @@ func (c *checker) target(s stepRef, i int, report reporter) (int, bool) {
 		return j, true
 	}
 	hint := ""
-	if near := nearest(s.step, c.names); near != "" {
+	if near := nearest.Name(s.step, c.names); near != "" {
 		hint = fmt.Sprintf("Did you mean step.%s?", near)
 	} else if len(c.names) > 0 && len(c.names) <= 12 {
 		hint = "Steps: " + strings.Join(c.names, ", ") + "."
@@ -376,7 +378,7 @@ func (c *checker) kept(s stepRef, j int, report reporter) bool {
 	default:
 		hint = "Fields: " + strings.Join(fields, ", ") + "."
 	}
-	if near := nearest(s.field, fields); near != "" {
+	if near := nearest.Name(s.field, fields); near != "" {
 		hint = fmt.Sprintf("Did you mean step.%s.%s?", s.step, near)
 	}
 	report(s.place, "SG07", hint, "%s", text)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // checkShape is about nodes that are empty or that no run reaches, and about sizes.
@@ -184,7 +186,7 @@ func mapKeys[V any](m map[string]V) func(yield func(string) bool) {
 
 func (c *checker) unknownAfter(path, id string, known []string) {
 	hint := ""
-	if near := nearest(id, known); near != "" {
+	if near := nearest.Name(id, known); near != "" {
 		hint = fmt.Sprintf("Did you mean %q?", near)
 	} else if _, elsewhere := c.index[id]; elsewhere {
 		hint = "after: orders the steps of one list; wait for the block around " + id + "."
@@ -319,7 +321,7 @@ func (c *checker) undoTarget(i int, id, path string) (int, bool) {
 	j, ok := c.index[id]
 	if !ok {
 		hint := ""
-		if near := nearest(id, c.names); near != "" {
+		if near := nearest.Name(id, c.names); near != "" {
 			hint = fmt.Sprintf("Did you mean %q?", near)
 		}
 		c.fault(path, "SG07", hint, "there is no step %q", id)

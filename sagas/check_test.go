@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -211,7 +213,7 @@ func TestDurations(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	for s, want := range map[string]string{"retires": "retry", "retyr": "retry", "keywindow": "keyWindow", "xyz": "", "ful": ""} {
-		if got := nearest(s, append([]string{"keyWindow"}, callFields...)); got != want {
+		if got := nearest.Name(s, append([]string{"keyWindow"}, callFields...)); got != want {
 			t.Errorf("%s: %q, want %q", s, got, want)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 var (
@@ -100,7 +102,7 @@ func (dec *decoder) kind(n *node, path string) StepKind {
 		return StepKind(i)
 	}
 	hint := "Use one of " + strings.Join(kindNames[1:], ", ") + "."
-	if near := nearest(s, kindNames[1:]); near != "" {
+	if near := nearest.Name(s, kindNames[1:]); near != "" {
 		hint = fmt.Sprintf("Did you mean %q?", near)
 	}
 	dec.fault(n.at, "SG01", path+"/kind", hint, "%q is not a kind of call", s)

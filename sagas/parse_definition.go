@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 var (
@@ -207,7 +209,7 @@ func (dec *decoder) ops(n *node, path string) []string {
 	for i, op := range ops {
 		if !slices.Contains(order, op) {
 			hint := "Use do, undo, inquire."
-			if near := nearest(op, order); near != "" {
+			if near := nearest.Name(op, order); near != "" {
 				hint = fmt.Sprintf("Did you mean %q?", near)
 			}
 			dec.fault(dec.src.place(join(path, strconv.Itoa(i))), "SG01", path, hint, "%q is not an operation", op)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // commonFields belong to every node.
@@ -236,7 +238,7 @@ func (dec *decoder) choice(n *node, path, what string, names []string, def int) 
 		return i
 	}
 	hint := "Use one of " + strings.Join(names[1:], ", ") + "."
-	if near := nearest(s, names[1:]); near != "" {
+	if near := nearest.Name(s, names[1:]); near != "" {
 		hint = fmt.Sprintf("Did you mean %q?", near)
 	}
 	dec.fault(n.at, "SG01", path, hint, "%q is not a value of %s", s, what)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // decoder turns a source tree into a Definition. It reports SG01 to SG04 and goes on, with the
@@ -58,7 +60,7 @@ func (dec *decoder) fields(n *node, path, what string, known, later []string) bo
 			continue
 		}
 		hint := ""
-		if near := nearest(e.key, known); near != "" {
+		if near := nearest.Name(e.key, known); near != "" {
 			hint = fmt.Sprintf("Did you mean %q?", near)
 		} else {
 			hint = "Known: " + strings.Join(known, ", ") + "."

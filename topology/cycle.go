@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/changelog"
+	"github.com/amendsio/amends/internal/murmur2"
 	"github.com/amendsio/amends/statestore"
 )
 
@@ -260,7 +261,7 @@ func (c *Cycle) record(rec *kgo.Record) error {
 
 	msg, key, err := c.decode(rec)
 	if err == nil && key != nil {
-		if partition := partitionOf(key, t.partitions); partition%t.tasks != t.id {
+		if partition := murmur2.Partition(key, t.partitions); partition%t.tasks != t.id {
 			if !forwarded(rec) {
 				c.forward(rec, key, partition)
 				return nil

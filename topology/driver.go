@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/changelog"
+	"github.com/amendsio/amends/internal/murmur2"
 	"github.com/amendsio/amends/statestore"
 )
 
@@ -189,7 +190,7 @@ func (d *Driver) append(rec Record) *Record {
 	switch {
 	case rec.Partition >= 0:
 	case rec.Key != nil:
-		rec.Partition = partitionOf(rec.Key, n)
+		rec.Partition = murmur2.Partition(rec.Key, n)
 	default:
 		rec.Partition = d.round
 		d.round = (d.round + 1) % n
@@ -294,7 +295,7 @@ func (d *Driver) View(task int32) View { return View{task: task, store: d.tasks[
 
 // TaskOf is the task that a key belongs to.
 func (d *Driver) TaskOf(key []byte) int32 {
-	return partitionOf(key, d.w.layout.partitions) % d.w.layout.tasks
+	return murmur2.Partition(key, d.w.layout.partitions) % d.w.layout.tasks
 }
 
 // Tasks is the number of tasks.

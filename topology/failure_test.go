@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/amendsio/amends/internal/kafkatest"
+	"github.com/amendsio/amends/internal/murmur2"
 )
 
 // TestUnknownOutcome: the answer to EndTxn says nothing about what the broker
@@ -106,7 +107,7 @@ func TestMisrouted(t *testing.T) {
 		for i := range 40 {
 			key := fmt.Sprintf("k%d", i%10)
 			r.sent[key]++
-			if (int32(i)%4)%2 != partitionOf([]byte(key), 4)%2 {
+			if (int32(i)%4)%2 != murmur2.Partition([]byte(key), 4)%2 {
 				want++
 			}
 			recs[i%4] = append(recs[i%4], &kgo.Record{Topic: r.in, Key: []byte(key), Value: []byte("inc")})
@@ -120,7 +121,7 @@ func TestMisrouted(t *testing.T) {
 		}
 		for _, rec := range c.ReadAll(r.in) {
 			for _, h := range rec.Headers {
-				if h.Key == HeaderForwarded && rec.Partition != partitionOf(rec.Key, 4) {
+				if h.Key == HeaderForwarded && rec.Partition != murmur2.Partition(rec.Key, 4) {
 					t.Errorf("%s was forwarded to partition %d", h.Value, rec.Partition)
 				}
 			}
@@ -128,7 +129,7 @@ func TestMisrouted(t *testing.T) {
 
 		// Forwarded once already and still wrong: a dead letter.
 		key := []byte("k0")
-		wrong := (partitionOf(key, 4) + 1) % 4
+		wrong := (murmur2.Partition(key, 4) + 1) % 4
 		c.ProduceTo(wrong, &kgo.Record{Topic: r.in, Key: key, Value: []byte("inc"),
 			Headers: []kgo.RecordHeader{{Key: HeaderForwarded, Value: []byte("x/0/0")}}})
 		r.wantDead(1, ErrMisrouted.Error())

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/amendsio/amends/internal/murmur2"
 )
 
 // partitioner takes Record.Partition as it is when it is zero or above, and
@@ -37,7 +39,7 @@ func (p *topicPartitioner) Partition(rec *kgo.Record, n int) int {
 	case rec.Partition >= 0:
 		return int(rec.Partition)
 	case rec.Key != nil:
-		return int(partitionOf(rec.Key, int32(n)))
+		return int(murmur2.Partition(rec.Key, int32(n)))
 	}
 	return p.sticky.Partition(rec, n)
 }

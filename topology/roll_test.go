@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/amendsio/amends/internal/kafkatest"
+	"github.com/amendsio/amends/internal/murmur2"
 	"github.com/amendsio/amends/statestore"
 )
 
@@ -37,7 +38,7 @@ func (r *rig) pulse(every time.Duration) *pulse {
 	p.mu.times = make(map[int32][]time.Time)
 	for missing, i := int(r.partitions), 0; missing > 0; i++ {
 		key := fmt.Sprintf("pulse%d", i)
-		if at := partitionOf([]byte(key), r.partitions); p.keys[at] == "" {
+		if at := murmur2.Partition([]byte(key), r.partitions); p.keys[at] == "" {
 			p.keys[at] = key
 			missing--
 		}

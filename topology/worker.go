@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/changelog"
+	"github.com/amendsio/amends/internal/murmur2"
 	"github.com/amendsio/amends/statestore"
 	"github.com/amendsio/amends/topology/balance"
 )
@@ -553,7 +554,7 @@ func (w *Worker) Draining() bool {
 func (w *Worker) Partition(key []byte) int32 {
 	select {
 	case <-w.ready:
-		return partitionOf(key, w.layout.partitions)
+		return murmur2.Partition(key, w.layout.partitions)
 	default:
 		return -1
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/amendsio/amends/docs"
+	"github.com/amendsio/amends/internal/nearest"
 	"github.com/amendsio/amends/orchestrator"
 )
 
@@ -52,12 +54,8 @@ Markdown, or what the code of an error means and what to do about it.`,
 				_, err := fmt.Fprint(t.out, text)
 				return err
 			}
-			known := map[string]bool{}
-			for _, name := range append(docs.Pages(), docs.Codes()...) {
-				known[name] = true
-			}
 			says := ""
-			if near := nearest(args[0], known); near != "" {
+			if near := nearest.Name(args[0], slices.Concat(docs.Pages(), docs.Codes())); near != "" {
 				says = fmt.Sprintf(" Did you mean %q?", near)
 			}
 			return withCode(exitNotFound, "there is no page and no code %q.%s The list: amends docs", args[0], says)

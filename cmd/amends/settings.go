@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 const envPrefix = "AMENDS_"
@@ -259,39 +261,8 @@ func isServiceLink(name string) bool {
 }
 
 func unknownKey(where, key string, known map[string]bool) error {
-	if near := nearest(key, known); near != "" {
+	if near := nearest.Name(key, slices.Sorted(maps.Keys(known))); near != "" {
 		return fmt.Errorf("%s: unknown setting. Did you mean %q?", where, near)
 	}
 	return fmt.Errorf("%s: unknown setting", where)
-}
-
-// nearest is the known key with the smallest edit distance, "" when none is close.
-func nearest(key string, known map[string]bool) string {
-	best, at := "", 1+len(key)/2
-	for _, k := range slices.Sorted(maps.Keys(known)) {
-		if d := editDistance(key, k); d < at {
-			best, at = k, d
-		}
-	}
-	return best
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

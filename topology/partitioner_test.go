@@ -5,17 +5,19 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/internal/murmur2"
 )
 
-// TestPartitionOfIsJavas compares with kgo, which follows the Java client.
-func TestPartitionOfIsJavas(t *testing.T) {
+// TestPartitionerIsJavas compares with kgo, which follows the Java client.
+func TestPartitionerIsJavas(t *testing.T) {
 	other := kgo.StickyKeyPartitioner(nil).ForTopic("t")
 	ours := Partitioner().ForTopic("t")
 	for i := range 2000 {
 		key := []byte(fmt.Sprintf("card-payment/%08x", i*i)[:1+i%18])
 		for _, n := range []int{1, 2, 7, 12, 512} {
 			want := other.Partition(&kgo.Record{Key: key}, n)
-			if got := partitionOf(key, int32(n)); int(got) != want {
+			if got := murmur2.Partition(key, int32(n)); int(got) != want {
 				t.Fatalf("partition of %q among %d is %d, want %d", key, n, got, want)
 			}
 			if got := ours.Partition(&kgo.Record{Key: key, Partition: ByKey}, n); got != want {
@@ -23,7 +25,7 @@ func TestPartitionOfIsJavas(t *testing.T) {
 			}
 		}
 	}
-	if got := partitionOf([]byte{}, 12); got < 0 {
+	if got := murmur2.Partition([]byte{}, 12); got < 0 {
 		t.Fatalf("empty key: %d", got)
 	}
 }

@@ -1,14 +1,14 @@
-package protocol
+package murmur2
 
 // Partition returns the partition of key among n as Java's default partitioner, franz-go and
 // kafkajs compute it: murmur2 without its sign bit, modulo n. librdkafka's default is another one.
 // n must be positive.
 func Partition(key []byte, n int32) int32 {
-	return int32(murmur2(key)&0x7fffffff) % n
+	return int32(Hash(key)&0x7fffffff) % n
 }
 
-// murmur2 is the 32-bit MurmurHash2 with the seed of Kafka's Java client.
-func murmur2(b []byte) uint32 {
+// Hash is the 32-bit MurmurHash2 with the seed of Kafka's Java client.
+func Hash(b []byte) uint32 {
 	const (
 		seed = 0x9747b28c
 		m    = 0x5bd1e995

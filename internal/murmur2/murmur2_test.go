@@ -1,4 +1,4 @@
-package protocol
+package murmur2
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 )
 
 // The vectors are those of Kafka's own UtilsTest.testMurmur2.
-func TestMurmur2LikeJava(t *testing.T) {
+func TestHashLikeJava(t *testing.T) {
 	for key, want := range map[string]int32{
 		"21":                         -973932308,
 		"foobar":                     -790332482,
@@ -17,7 +17,7 @@ func TestMurmur2LikeJava(t *testing.T) {
 		"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
 		"abc": 479470107,
 	} {
-		if got := int32(murmur2([]byte(key))); got != want {
+		if got := int32(Hash([]byte(key))); got != want {
 			t.Errorf("%q: got %d, want %d", key, got, want)
 		}
 	}
