@@ -167,9 +167,22 @@ func (p *processor) start(m *protocol.Start, rec *topology.Record) *input {
 		issued = rec.Timestamp.UnixMilli()
 	}
 	wid := m.Type + "/" + id
+	var orSignal *sagas.Signal
+	if s := m.OrSignal; s != nil {
+		if in := p.needs(levelBindings, wid, "a start that may be a signal"); in != nil {
+			return in
+		}
+		payload, err := canonicalOrNil(s.Payload)
+		if err != nil {
+			in := faulty(protocol.ClassMalformed, "orSignal: "+err.Error())
+			in.wid = wid
+			return in
+		}
+		orSignal = &sagas.Signal{WorkflowID: wid, Name: s.Name, ID: s.SignalID, Payload: payload, IssuedAt: sagas.Time(issued), TTL: s.TTL}
+	}
 	start := sagas.Start{
 		WorkflowID: wid, Type: m.Type, StartID: m.StartID, Input: body, IssuedAt: sagas.Time(issued),
-		ReplyTo: m.ReplyTo, Tags: m.Tags, Trace: m.Trace,
+		ReplyTo: m.ReplyTo, Tags: m.Tags, Trace: m.Trace, OrSignal: orSignal,
 	}
 	if m.Parent != nil {
 		start.Parent = &sagas.Parent{WorkflowID: m.Parent.WorkflowID, Run: m.Parent.Run, Path: m.Parent.Path, Reversible: m.Parent.Reversible}

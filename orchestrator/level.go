@@ -34,6 +34,8 @@ const (
 	levelFirst uint32 = 1
 	// levelFull has every node of the language, signals and all operator actions.
 	levelFull uint32 = 2
+	// levelBindings has bindings: events of topics of others that start or signal instances.
+	levelBindings uint32 = 3
 
 	// levelKey is the record of the definitions topic. The first release takes it for a strange key and
 	// goes on.

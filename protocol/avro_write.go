@@ -254,6 +254,10 @@ func (w *avroWriter) source(s *Source) {
 }
 
 func (w *avroWriter) start(s *Start) {
+	if s.OrSignal != nil {
+		w.fail("orSignal", "is written in JSON only")
+		return
+	}
 	w.text(s.WorkflowID())
 	w.text(s.Type)
 	if s.Version == 0 {

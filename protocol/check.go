@@ -178,6 +178,18 @@ func (s *Signal) check() error {
 	)
 }
 
+// checkAsPart checks the signal that a start may be. Its id is that of the start, which may come later.
+func (s *Signal) checkAsPart() error {
+	if strings.HasPrefix(s.Name, DecisionPrefix) {
+		return &Error{Class: ClassUnsupported, Field: "orSignal", Text: "a person's decision on the intake topic"}
+	}
+	c := *s
+	if c.ID == "" {
+		c.ID = "later"
+	}
+	return c.check()
+}
+
 // checkPayload accepts one JSON value, or none.
 func checkPayload(field string, b []byte) error {
 	if len(b) > MaxSignalBytes {

@@ -8,10 +8,11 @@ import (
 
 // Fields of the JSON form of intake and control records.
 var (
-	startFields  = []string{"kind", "type", "id", "version", "startId", "input", "replyTo", "tags", "issuedAt"}
-	cancelFields = []string{"kind", "type", "id", "requestId", "reason", "actor", "voidTtlMs"}
-	signalFields = []string{"kind", "type", "id", "name", "signalId", "payload", "ttl", "actor", "issuedAt"}
-	adminFields  = []string{"kind", "type", "id", "requestId", "action", "path", "args", "operator", "approver", "reason", "expectRev"}
+	startFields    = []string{"kind", "type", "id", "version", "startId", "input", "replyTo", "tags", "issuedAt", "orSignal"}
+	orSignalFields = []string{"name", "signalId", "payload", "ttl"}
+	cancelFields   = []string{"kind", "type", "id", "requestId", "reason", "actor", "voidTtlMs"}
+	signalFields   = []string{"kind", "type", "id", "name", "signalId", "payload", "ttl", "actor", "issuedAt"}
+	adminFields    = []string{"kind", "type", "id", "requestId", "action", "path", "args", "operator", "approver", "reason", "expectRev"}
 )
 
 // DecodeIntake reads a record of the intake topic: *Start, *Signal or *Cancel. The value is JSON or
@@ -44,6 +45,12 @@ func DecodeIntake(key, value []byte, h []Header) (any, error) {
 		rec.ID, rec.IDFromKey = idOf(rec.Type, rec.ID, key)
 		if err := firstError(rec.fromHeaders(h), rec.check()); err != nil {
 			return nil, err
+		}
+		if s := rec.OrSignal; s != nil {
+			s.Type, s.ID, s.IDFromKey, s.IssuedAt = rec.Type, rec.ID, rec.IDFromKey, rec.IssuedAt
+			if err := s.checkAsPart(); err != nil {
+				return nil, err
+			}
 		}
 		return rec, nil
 	case *Cancel:
@@ -180,6 +187,11 @@ func decodeIntakeJSON(value []byte) (any, error) {
 		if s.Input[0] != '{' {
 			r.fail(malformed("input", "want a JSON object"))
 		}
+		if raw := r.raw("orSignal"); raw != nil && r.err == nil {
+			if s.OrSignal, err = decodeOrSignal(raw); err != nil {
+				return nil, err
+			}
+		}
 		return s, r.err
 	case kind == "cancel":
 		if err := m.only(cancelFields); err != nil {
@@ -213,6 +225,26 @@ func decodeIntakeJSON(value []byte) (any, error) {
 		return s, r.err
 	}
 	return nil, malformed("kind", `want "start", "signal" or "cancel"`)
+}
+
+// decodeOrSignal reads the signal that a start is when its instance is there.
+func decodeOrSignal(raw []byte) (*Signal, error) {
+	if raw[0] != '{' {
+		return nil, malformed("orSignal", "want a JSON object")
+	}
+	m, err := readMembers(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.only(orSignalFields); err != nil {
+		return nil, err
+	}
+	r := memberReader{members: m}
+	s := &Signal{Name: r.text("name", MaxSignalName), SignalID: r.text("signalId", MaxID), Payload: r.raw("payload"), TTL: r.duration("ttl")}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return s, nil
 }
 
 func decodeControlJSON(value []byte) (any, error) {

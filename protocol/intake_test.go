@@ -41,6 +41,9 @@ func TestDecodeIntakeJSON(t *testing.T) {
 			&Signal{Type: "t", ID: "o-1", Name: "paid", SignalID: "s-1", Payload: []byte(`{"a": [1]}`), TTL: 5400_000, Actor: "ann", IssuedAt: 1767323045006}},
 		{"smallest signal", "t/o-1", `{"kind":"signal","type":"t","name":"paid"}`, []Header{{HeaderCloudEventID, []byte("e1")}},
 			&Signal{Type: "t", ID: "o-1", IDFromKey: true, Name: "paid", SignalID: "e1"}},
+		{"start or signal", "t/o-1", `{"type":"t","orSignal":{"name":"paid","signalId":"s-1","payload":[1],"ttl":"1m"}}`, nil,
+			&Start{Type: "t", ID: "o-1", IDFromKey: true, Input: []byte(`{}`), OrSignal: &Signal{
+				Type: "t", ID: "o-1", IDFromKey: true, Name: "paid", SignalID: "s-1", Payload: []byte(`[1]`), TTL: 60_000}}},
 		{"cancel by key", "t/o-1", `{"kind":"cancel","type":"t"}`, nil,
 			&Cancel{Type: "t", ID: "o-1", IDFromKey: true}},
 	} {
@@ -76,6 +79,10 @@ func TestDecodeIntakeRefused(t *testing.T) {
 		{"twice", `{"type":"t","type":"u"}`, ClassMalformed, "type: the field occurs twice"},
 		{"twice with an escape", `{"type":"t","\u0074ype":"u"}`, ClassMalformed, "type: the field occurs twice"},
 		{"many fields", `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1}`, ClassMalformed, "too many fields"},
+		{"orSignal is a text", `{"type":"t","orSignal":"paid"}`, ClassMalformed, "orSignal"},
+		{"orSignal without a name", `{"type":"t","orSignal":{}}`, ClassMalformed, "name"},
+		{"orSignal with another field", `{"type":"t","orSignal":{"name":"x","id":"y"}}`, ClassMalformed, "id"},
+		{"orSignal is a decision", `{"type":"t","orSignal":{"name":"decision/desk"}}`, ClassUnsupported, "decision"},
 		{"no type", `{"id":"o-1"}`, ClassMalformed, "type: the field is missing"},
 		{"type with a slash", `{"type":"a/b"}`, ClassMalformed, "type: want letters"},
 		{"type is a number", `{"type":4}`, ClassMalformed, "type: want a string"},

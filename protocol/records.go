@@ -14,7 +14,8 @@ type Start struct {
 	Tags      map[string]string
 	IssuedAt  int64 // ms; 0 = the record's timestamp
 	Causation *Source
-	Trace     string // W3C traceparent of the trigger
+	Trace     string  // W3C traceparent of the trigger
+	OrSignal  *Signal // what it is when there is such an instance already; nil = a start and nothing else. JSON only
 }
 
 // WorkflowID returns <type>/<id>, or "" while the id is not known.

@@ -1,5 +1,7 @@
 package sagas
 
+import "time"
+
 // BindingAction is what an event does.
 type BindingAction uint8
 
@@ -47,7 +49,14 @@ type BindingDef struct {
 	Payload []byte // JSON tree, nil = the event; of actions that signal
 	Dedupe  string // expression: what makes two records one event; "" = CloudEvents id, or the position
 	From    BindingOrigin
+	TTL     time.Duration // how long a signal may wait: for its instance, and then to be used; 0 = no wait for one, and no end in one
 }
+
+// DefaultBindingTTL is the TTL of a binding that does not say it, MaxBindingTTL the longest.
+const (
+	DefaultBindingTTL = 24 * time.Hour
+	MaxBindingTTL     = mailboxMax
+)
 
 // MaxBindings bounds the bindings of one definition.
 const MaxBindings = 32

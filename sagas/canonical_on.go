@@ -17,6 +17,9 @@ func (d *Definition) canonicalBindings() []any {
 		}
 		setTree(o, "input", b.Input)
 		setTree(o, "payload", b.Payload)
+		if b.Action.Signals() {
+			o.set("ttl", limitText(b.TTL > 0, formatDuration(b.TTL)))
+		}
 		setExpr(o, "dedupe", b.Dedupe)
 		o.set("from", cmp.Or(b.From, FromLatest).String())
 		out[i] = o

@@ -7,7 +7,7 @@ import (
 
 var (
 	startFields = []string{"name", "topic", "when", "id", "input", "dedupe", "from"}
-	onFields    = []string{"name", "topic", "when", "id", "action", "signal", "input", "payload", "dedupe", "from"}
+	onFields    = []string{"name", "topic", "when", "id", "action", "signal", "input", "payload", "ttl", "dedupe", "from"}
 )
 
 // bindings reads start: and on:. The first is short for an entry of the second with action: start.
@@ -67,9 +67,13 @@ func (dec *decoder) binding(n *node, path string, action BindingAction) {
 	if only := "signal or startOrSignal"; !action.Signals() {
 		dec.unfit(n, path, "signal", action, only)
 		dec.unfit(n, path, "payload", action, only)
+		dec.unfit(n, path, "ttl", action, only)
 	} else {
 		b.Signal = dec.bindingSignal(n, path)
 		b.Payload = dec.tree(n.child("payload"), path+"/payload")
+		if b.TTL = dec.duration(n, path, "ttl", DefaultBindingTTL, true); b.TTL > MaxBindingTTL {
+			dec.fault(n.child("ttl").at, "SG01", path+"/ttl", "", "ttl is longer than %s", formatDuration(MaxBindingTTL))
+		}
 	}
 	b.Dedupe = dec.expression(n.child("dedupe"), path+"/dedupe")
 	b.From = BindingOrigin(dec.choice(n.child("from"), path+"/from", "from", bindingOriginNames, int(FromLatest)))

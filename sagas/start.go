@@ -12,9 +12,27 @@ import (
 // start handles rows 1, 2, 3, 5, 6 and 7.
 func (m *machine) start(ev *Start) string {
 	if m.inst != nil && m.inst.Phase != Mailbox {
+		if m.signalsInstead(ev) {
+			return m.signal(ev.OrSignal)
+		}
 		return m.startAgain(ev)
 	}
 	return m.startNew(ev, m.p, Instance{Run: 1, Rev: 1})
+}
+
+// signalsInstead says whether a start that may be a signal is one: the instance is there, and it was not
+// this very start that made it. The same input says nothing here: two events may well be alike.
+func (m *machine) signalsInstead(ev *Start) bool {
+	inst := m.inst
+	switch {
+	case ev.OrSignal == nil, inst.Phase == Void:
+		return false
+	case ev.StartID != "" && ev.StartID == inst.StartID:
+		return false
+	case inst.Phase == Marker: // which has forgotten the id of its start
+		return sha256.Sum256(ev.Input) != inst.InputHash && !m.reusable(ev)
+	}
+	return !m.reusable(ev)
 }
 
 // startNew begins a run. base is what the record keeps of what was there before.

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -103,6 +104,13 @@ type Config struct {
 	// AllowTruncatedInput lets a task without any state start at the earliest
 	// offset of an input although that is not 0. What was before it is lost.
 	AllowTruncatedInput bool
+
+	// Begin says where a task begins in a partition of an input that it has no
+	// position of; first is the oldest offset there is. It is called at every
+	// takeover until a position is committed, so give the same answer each time.
+	// An answer below first counts as first. Default: at the first offset, see
+	// AllowTruncatedInput.
+	Begin func(ctx context.Context, topic string, partition int32, first int64) (int64, error)
 
 	// Compression of what tasks produce, best first. Default: lz4, then none.
 	Compression []kgo.CompressionCodec

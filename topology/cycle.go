@@ -292,6 +292,13 @@ func (c *Cycle) record(rec *kgo.Record) error {
 		if fault := storeFault(err); fault != nil {
 			return fault
 		}
+		if errors.Is(err, ErrRetry) {
+			// What came before it is done first, so that only what lies behind it waits.
+			if c.taken+c.pumped > 0 {
+				return errAlone
+			}
+			return err
+		}
 	}
 	return c.poison(rec, key, err)
 }

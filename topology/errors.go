@@ -13,7 +13,9 @@ import (
 // Errors a caller can ask for with errors.Is. They are classed by who must act.
 var (
 	// ErrRetry marks what heals by itself: the task drops its batch, backs off
-	// and takes over again.
+	// and takes over again. A Processor returns it from Process for a record
+	// that cannot be handled now and can later: the records before it are
+	// committed, those behind it wait, and the reason is in TaskInfo.
 	ErrRetry = errors.New("retry")
 	// ErrFenced marks that another worker owns the task now.
 	ErrFenced = errors.New("fenced by another owner")

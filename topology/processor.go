@@ -27,7 +27,8 @@ type Processor interface {
 
 	// Process handles one record. All that it reads, writes and emits goes
 	// through c. After an error or a panic everything it did is undone and
-	// Poison is called instead, in the same transaction.
+	// Poison is called instead, in the same transaction. After ErrRetry it is
+	// called again later.
 	Process(c *Cycle, rec *Record, msg any) error
 
 	// Timer is called for a store entry whose due time (as the Indexer reports

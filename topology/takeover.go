@@ -127,6 +127,14 @@ func (t *task) startFresh(ctx context.Context, fresh map[string][]int32) error {
 			if start.Err != nil {
 				return fmt.Errorf("start of input %s/%d: %w", topic, partition, start.Err)
 			}
+			if t.cfg.Begin != nil {
+				at, err := t.cfg.Begin(ctx, topic, partition, start.Offset)
+				if err != nil {
+					return fmt.Errorf("begin of input %s/%d: %w", topic, partition, err)
+				}
+				t.positions.set(topic, partition, max(at, start.Offset))
+				continue
+			}
 			if start.Offset != 0 && !t.cfg.AllowTruncatedInput {
 				return halt("input %s/%d starts at offset %d and changelog %s/%d knows no position for it: "+
 					"its first records are lost, or the changelog is; AllowTruncatedInput goes on from there",

@@ -1,6 +1,10 @@
 package build
 
-import "github.com/amendsio/amends/sagas"
+import (
+	"time"
+
+	"github.com/amendsio/amends/sagas"
+)
 
 // BindingOption is one setting of a binding.
 type BindingOption func(map[string]any)
@@ -43,6 +47,12 @@ func eventTree(tree any) any {
 // Dedupe says what makes two records one event.
 func Dedupe(e Expr) BindingOption {
 	return func(b map[string]any) { b["dedupe"] = e.text() }
+}
+
+// EventTTL is how long a signal may wait: for its instance, and then to be used. NoLimit: it needs an
+// instance.
+func EventTTL(d time.Duration) BindingOption {
+	return func(b map[string]any) { b["ttl"] = limit(d) }
 }
 
 // From says where to begin in a topic that was not read before.

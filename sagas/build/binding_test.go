@@ -19,7 +19,7 @@ deadline: 1h
 participants: {psp: {}}
 on:
   - {topic: shop.orders, action: start, when: =event.kind == "PLACED", input: =event.order}
-  - {name: payments, topic: bank.payments, action: signal, id: =event.orderId, signal: paid, payload: {ref: =event.ref}, dedupe: =event.ref}
+  - {name: payments, topic: bank.payments, action: signal, id: =event.orderId, signal: paid, payload: {ref: =event.ref}, ttl: 2d, dedupe: =event.ref}
   - {topic: shop.notes, action: startOrSignal, signal: paid, id: =key, input: {orderId: =key}, from: earliest}
 steps:
   - {id: a, call: psp.x, undo: {call: psp.y}}
@@ -31,7 +31,7 @@ steps:
 	same(t, file, build.New[any]("bound", 1).ID("input.orderId").Deadline(time.Hour).Participant("psp").
 		StartOn("shop.orders", build.EventWhen(`event.kind == "PLACED"`), build.EventInput(build.Expr("event.order"))).
 		SignalOn("bank.payments", "paid", build.BindingName("payments"), build.EventID("event.orderId"),
-			build.EventPayload(build.With{"ref": "=event.ref"}), build.Dedupe("event.ref")).
+			build.EventPayload(build.With{"ref": "=event.ref"}), build.EventTTL(48*time.Hour), build.Dedupe("event.ref")).
 		StartOrSignalOn("shop.notes", "paid", build.EventID("key"), build.EventInput(build.With{"orderId": "=key"}), build.From(sagas.FromEarliest)).
 		Steps(build.Call[any, any]("a", "psp.x", build.Undo("psp.y")), build.Await("paid", build.Signal{Name: "paid", Within: time.Minute})))
 }
