@@ -106,6 +106,7 @@ func (p Participant) canonical() *object {
 	}
 	o.set("ops", ops)
 	o.set("topic", p.Topic)
+	p.canonicalFormat(o)
 	return o
 }
 

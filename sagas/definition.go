@@ -42,6 +42,8 @@ type Participant struct {
 	Ops       []string      // of do, undo, inquire; sorted in this order
 	KeyWindow time.Duration // how long it remembers an idempotency key; 0 = for ever
 	Topic     string        // default cmd.<name>
+	Format    string        // of its commands: FormatAvro; "" = JSON
+	Schema    *SchemaDef    // with FormatAvro; nil = what the registry keeps for the topic
 }
 
 // Offers says whether the participant answers op.

@@ -20,7 +20,7 @@ var (
 	stepName        = nameRule{"a step id", MaxNameBytes, "_", "a letter, then letters, digits and underscores, because expressions say step.<id>", true}
 	participantName = nameRule{"a participant name", MaxNameBytes, "_-", "a letter, then letters, digits, underscores and hyphens", false}
 	commandName     = nameRule{"a command name", MaxNameBytes, "._-", "a letter, then letters, digits, dots, underscores and hyphens", false}
-	avroName        = nameRule{"the name of an input record", 249, "._", "a letter, then letters, digits, dots and underscores", false}
+	avroName        = nameRule{"the name of a record", 249, "._", "a letter, then letters, digits, dots and underscores", false}
 	topicName       = nameRule{"a topic name", 249, "._-", "a letter, then letters, digits, dots, underscores and hyphens", false}
 	laneName        = nameRule{"the name of a lane", MaxNameBytes, "_-", "a letter, then letters, digits, underscores and hyphens", false}
 	itemName        = nameRule{"the name of an item", MaxNameBytes, "_", "a letter, then letters, digits and underscores", true}

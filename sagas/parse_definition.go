@@ -13,7 +13,7 @@ import (
 
 var (
 	definitionFields  = []string{"saga", "version", "input", "id", "deadline", "participants", "steps", "output", "retention", "tags", "onFailure", "reuse", "requires", "start", "on"}
-	participantFields = []string{"ops", "keyWindow", "topic"}
+	participantFields = []string{"ops", "keyWindow", "topic", "format", "schema"}
 	inputFields       = []string{"required", "properties"}
 	retentionFields   = []string{"state", "marker"}
 )
@@ -198,6 +198,7 @@ func (dec *decoder) participants(n *node) {
 					}
 				}
 			}
+			dec.format(v, path, &p)
 		}
 		dec.d.Participants[e.key] = p
 	}

@@ -375,6 +375,8 @@ func judge(path, field string, a, b any) (danger, note string) {
 		return "Retries may now go out later. If the participant forgets a key before, a late retry happens twice.", ""
 	case participant && field == "topic":
 		return "Commands of running instances stay on the old topic: a do and its undo may overtake each other while both are read.", ""
+	case participant && (field == "format" || strings.HasPrefix(field, "schema")):
+		return "The participant gets commands in another form: it must read both before this is active.", ""
 	case participant && field == "ops":
 		return "", "The participant must answer the new operations before this is active."
 	case path == "" && field == "id":

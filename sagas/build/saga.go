@@ -103,6 +103,24 @@ func Topic(topic string) ParticipantOption {
 	return func(p map[string]any) { p["topic"] = topic }
 }
 
+// Avro has the commands of a participant written as Avro. command and reply are the full names of the records; ""
+// leaves them to the registry.
+func Avro(command, reply string) ParticipantOption {
+	return func(p map[string]any) {
+		p["format"] = sagas.FormatAvro
+		schema := map[string]any{}
+		if command != "" {
+			schema["command"] = command
+		}
+		if reply != "" {
+			schema["reply"] = reply
+		}
+		if len(schema) > 0 {
+			p["schema"] = schema
+		}
+	}
+}
+
 // Participant declares a service that executes commands.
 func (s *Saga) Participant(name string, options ...ParticipantOption) *Saga {
 	all, _ := s.doc["participants"].(map[string]any)
