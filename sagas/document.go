@@ -127,6 +127,10 @@ func (v DocValue) JSON() []byte { return appendJSON(nil, v.n.value()) }
 // Expr compiles a string that is an expression, "=…"; nil when the value is not there. Faults are
 // reported at the place where they are written.
 func (v DocValue) Expr(what string, want RecordWant) *RecordExpr {
+	return v.expr(exprEnv{env: celEnv}, what, want)
+}
+
+func (v DocValue) expr(env exprEnv, what string, want RecordWant) *RecordExpr {
 	if v.n == nil {
 		return nil
 	}
@@ -136,7 +140,7 @@ func (v DocValue) Expr(what string, want RecordWant) *RecordExpr {
 		v.Fault("SG01", "Write it as '=…', for example '=input.kind == \"payment\"'.", "%s must be an expression", what)
 		return nil
 	}
-	x, problems := CompileRecordExpr(text, want)
+	x, problems := compileRecordExpr(env, text, want)
 	v.d.dec.src.places[v.path] = v.n.at
 	for _, p := range problems {
 		(&checker{flow: flow{outline: &outline{d: v.d.dec.d}}, r: v.d.r}).problem(v.path, text, exprProblem{exprPlace{p.Line, p.Col}, p.Text})

@@ -35,8 +35,12 @@ type ExprProblem struct {
 // CompileRecordExpr compiles an expression, without the "=" in front. It may read input and key and
 // nothing else: the same record gives the same result.
 func CompileRecordExpr(text string, want RecordWant) (*RecordExpr, []ExprProblem) {
+	return compileRecordExpr(exprEnv{env: celEnv}, text, want)
+}
+
+func compileRecordExpr(x exprEnv, text string, want RecordWant) (*RecordExpr, []ExprProblem) {
 	kind := map[RecordWant]wantType{WantValue: wantJSON, WantBool: wantBool, WantText: wantString}[want]
-	e, problems := compileExpr(text, kind)
+	e, problems := x.compile(text, kind)
 	var out []ExprProblem
 	for _, p := range problems {
 		out = append(out, ExprProblem{p.place.line, p.place.col, p.text})
@@ -62,7 +66,7 @@ func CompileRecordExpr(text string, want RecordWant) (*RecordExpr, []ExprProblem
 	if len(out) > 0 {
 		return nil, out
 	}
-	checked, iss := celEnv.Compile(text)
+	checked, iss := x.env.Compile(text)
 	if iss.Err() != nil {
 		return nil, []ExprProblem{{Text: iss.Err().Error()}}
 	}
@@ -103,11 +107,12 @@ type RecordValues struct {
 	ev    evaluation
 	input []byte
 	key   string
+	more  map[string][]byte // canonical, by the names of a RecordLanguage
 }
 
 // Reset takes the next record. value is any JSON object.
 func (v *RecordValues) Reset(value []byte, key string) {
-	v.input, v.key = value, key
+	v.input, v.key, v.more = value, key, nil
 	v.ev = evaluation{scope: recordScope{v}}
 }
 
@@ -135,7 +140,7 @@ func (v *RecordValues) Append(dst []byte, x *RecordExpr) (out []byte, has bool, 
 		if err != nil {
 			return dst, false, &EvalError{x.expr.text, err}
 		}
-		return x.expr.appendTo(dst, &evaluation{scope: InputOnly(canonical)}, 0)
+		return x.expr.appendTo(dst, &evaluation{scope: canonicalScope{recordScope{v}, canonical}}, 0)
 	}
 	return x.expr.appendTo(dst, &v.ev, 0)
 }
@@ -147,10 +152,18 @@ func (s recordScope) Input() []byte                      { return s.v.input }
 func (s recordScope) Step(string) ([]byte, string, bool) { return nil, "", false }
 func (s recordScope) Now() Time                          { return 0 }
 func (s recordScope) Key() string                        { return s.v.key }
-func (s recordScope) Item(string) ([]byte, uint32)       { return nil, 0 }
+func (s recordScope) Item(name string) ([]byte, uint32)  { return s.v.more[name], 0 }
 func (s recordScope) Round() uint32                      { return 0 }
 func (s recordScope) Signal(string) []byte               { return nil }
 func (s recordScope) Event() []byte                      { return nil }
+
+// canonicalScope is a recordScope whose input is copied as it stands.
+type canonicalScope struct {
+	recordScope
+	input []byte
+}
+
+func (s canonicalScope) Input() []byte { return s.input }
 
 // RecordNumberFits says whether an expression can hold a JSON number: asking for one that has more digits,
 // or for a field of it, is an error of the expression.
