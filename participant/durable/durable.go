@@ -132,7 +132,8 @@ func (p *Participant) Run(ctx context.Context) error {
 		return fmt.Errorf("participant %s: %w", p.cfg.Name, err)
 	}
 	if p.cfg.Create {
-		if err := p.createChangelog(ctx); err != nil {
+		topic := Changelog{p.changelog, p.cfg.Topic, p.cfg.Tasks, p.cfg.Replication}
+		if err := topic.Create(ctx, p.cfg.Client, p.cfg.Logger); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -146,7 +147,7 @@ func (p *Participant) Run(ctx context.Context) error {
 		Inputs:    []string{p.cfg.Topic},
 		Changelog: p.changelog,
 		Processor: func(int32) topology.Processor { return &processor{p, work} },
-		Index:     index(p.cfg.Retention),
+		Index:     Index(p.cfg.Retention),
 		DataDir:   p.cfg.DataDir,
 		Client:    p.cfg.Client,
 		Clock:     p.cfg.Clock,
@@ -172,20 +173,29 @@ func (p *Participant) skip(reason string, rec *topology.Record, err error) {
 	}
 }
 
-// createChangelog makes the changelog topic unless it is there. The command topic must be there: it
-// belongs to the orchestrator, and its partition count is the default of ours.
-func (p *Participant) createChangelog(ctx context.Context) error {
-	cl, err := kgo.NewClient(p.cfg.Client...)
+// Changelog is the topic that holds inboxes, and what it is made for.
+type Changelog struct {
+	Name     string
+	Commands string // the command topic: it must exist, and its partitions are the default of Tasks
+	// Tasks and Replication of a topic that is created; 0 is the default of Config.
+	Tasks       int32
+	Replication int16
+}
+
+// Create makes the topic unless it is there. It waits 30 s for the command topic, which belongs to the
+// orchestrator.
+func (c Changelog) Create(ctx context.Context, client []kgo.Opt, log *slog.Logger) error {
+	cl, err := kgo.NewClient(client...)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	commands, changelog, err := p.awaitCommands(ctx, adm)
+	commands, changelog, err := c.await(ctx, adm, log)
 	if err != nil || changelog > 0 {
 		return err
 	}
-	tasks, replication := p.cfg.Tasks, p.cfg.Replication
+	tasks, replication := c.Tasks, c.Replication
 	if tasks == 0 {
 		tasks = commands
 	}
@@ -196,7 +206,7 @@ func (p *Participant) createChangelog(ctx context.Context) error {
 		}
 		replication = int16(min(3, max(1, len(brokers))))
 	}
-	plan := protocol.ChangelogPlan(p.changelog, tasks, replication)
+	plan := protocol.ChangelogPlan(c.Name, tasks, replication)
 	configs := make(map[string]*string, len(plan.Settings))
 	for _, s := range plan.Settings {
 		configs[s.Key] = &s.Value
@@ -204,27 +214,27 @@ func (p *Participant) createChangelog(ctx context.Context) error {
 	if _, err := adm.CreateTopic(ctx, plan.Partitions, plan.Replication, configs, plan.Name); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", plan.Name, err)
 	}
-	p.cfg.Logger.Info("changelog created", "topic", plan.Name, "partitions", plan.Partitions)
+	log.Info("changelog created", "topic", plan.Name, "partitions", plan.Partitions)
 	return nil
 }
 
-// commandsWait is how long Run waits for the command topic to exist.
+// commandsWait is how long Create waits for the command topic to exist.
 const commandsWait = 30 * time.Second
 
-// awaitCommands returns the partition counts of the command topic, for which it waits, and of the
-// changelog, 0 when there is none.
-func (p *Participant) awaitCommands(ctx context.Context, adm *kadm.Client) (commands, changelog int32, err error) {
+// await returns the partition counts of the command topic, for which it waits, and of the changelog, 0
+// when there is none.
+func (c Changelog) await(ctx context.Context, adm *kadm.Client, log *slog.Logger) (commands, changelog int32, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commandsWait)
 	defer cancel()
 	for {
-		topics, err := adm.ListTopics(ctx, p.cfg.Topic, p.changelog)
+		topics, err := adm.ListTopics(ctx, c.Commands, c.Name)
 		if err == nil {
-			if d, found := topics[p.cfg.Topic]; found && d.Err == nil {
-				return int32(len(d.Partitions)), int32(len(topics[p.changelog].Partitions)), nil
+			if d, found := topics[c.Commands]; found && d.Err == nil {
+				return int32(len(d.Partitions)), int32(len(topics[c.Name].Partitions)), nil
 			}
-			err = fmt.Errorf("command topic %s: %w", p.cfg.Topic, kerr.UnknownTopicOrPartition)
+			err = fmt.Errorf("command topic %s: %w", c.Commands, kerr.UnknownTopicOrPartition)
 		}
-		p.cfg.Logger.Warn("waiting for the topics", "error", err)
+		log.Warn("waiting for the topics", "error", err)
 		select {
 		case <-ctx.Done():
 			return 0, 0, err

@@ -46,7 +46,7 @@ func (x *processor) Process(c *topology.Cycle, rec *topology.Record, msg any) er
 	if cmd.err == nil {
 		return x.answer(c, cmd.Command, rec.Value)
 	}
-	box := &inbox{state: c}
+	box := &Inbox{state: c}
 	a, ok := x.p.Unreadable(x.ctx, box, cmd.Command, cmd.err, time.UnixMilli(c.Now()))
 	if box.fault != nil {
 		return box.fault
@@ -64,7 +64,7 @@ func (x *processor) answer(c *topology.Cycle, cmd protocol.Command, payload []by
 		return err
 	}
 	began := x.p.cfg.Clock()
-	box := &inbox{state: c}
+	box := &Inbox{state: c}
 	a, err := x.p.Answer(x.ctx, box, cmd, payload, time.UnixMilli(c.Now()))
 	if box.fault != nil {
 		return box.fault

@@ -19,22 +19,32 @@ const (
 	pendingPrefix = 'p' // + saga-key: external call that was started and is to be made
 )
 
-// state is the part of a cycle that the inbox needs.
-type state interface {
+// State is the part of a topology.Cycle that an inbox needs.
+type State interface {
 	Get(key []byte) (value []byte, found bool, err error)
 	Put(key, value []byte)
 	Delete(key []byte)
 }
 
-// inbox is the participant.Inbox of one cycle. A local transaction becomes durable with the cycle,
+// Inbox is the participant.Inbox of one cycle, also for processors of one's own. A local transaction becomes durable with the cycle,
 // after Answer has returned, so external calls are deferred to the next one.
-type inbox struct {
-	state state
+type Inbox struct {
+	state State
 	fault error // the first failure of state: not for an answer, but for the runtime to act on
 }
 
+// NewInbox makes the inbox of a cycle.
+func NewInbox(s State) *Inbox { return &Inbox{state: s} }
+
+// Fault is the first failure of the state that an answer may have hidden. A processor returns it.
+func (b *Inbox) Fault() error { return b.fault }
+
+// RowKey is the key of the store under which the row of a saga-key lies, as participant.Row.Append has
+// written it.
+func RowKey(sagaKey string) []byte { return []byte(key(rowPrefix, sagaKey)) }
+
 // Update implements participant.Inbox. What fn writes reaches the cycle only when fn succeeds.
-func (b *inbox) Update(_ context.Context, fn func(participant.Store) error) error {
+func (b *Inbox) Update(_ context.Context, fn func(participant.Store) error) error {
 	tx := &tx{inbox: b, writes: map[string]write{}}
 	if err := fn(tx); err != nil {
 		return err
@@ -53,7 +63,7 @@ func (b *inbox) Update(_ context.Context, fn func(participant.Store) error) erro
 }
 
 // Defer implements participant.Deferrer: the command is kept, and due in the next cycle.
-func (*inbox) Defer(s participant.Store, cmd protocol.Command, payload []byte) error {
+func (*Inbox) Defer(s participant.Store, cmd protocol.Command, payload []byte) error {
 	t, ok := s.(*tx)
 	if !ok {
 		return fmt.Errorf("defer: %T is not a transaction of this inbox", s)
@@ -64,7 +74,7 @@ func (*inbox) Defer(s participant.Store, cmd protocol.Command, payload []byte) e
 
 // tx is one local transaction.
 type tx struct {
-	inbox  *inbox
+	inbox  *Inbox
 	writes map[string]write
 	order  []string // keys of writes as they came, so that the changelog does not depend on map order
 }
@@ -136,8 +146,8 @@ func (t *tx) Delete(k string) error {
 
 func key(prefix byte, s string) string { return string(prefix) + s }
 
-// index derives when an entry is due: a row when its retention ends, a pending call at once.
-func index(retention time.Duration) statestore.Indexer {
+// Index derives when an entry is due: a row when its retention ends, a pending call at once.
+func Index(retention time.Duration) statestore.Indexer {
 	keep := retention.Milliseconds()
 	return func(key, value []byte) statestore.Entry {
 		if len(key) == 0 {

@@ -32,26 +32,26 @@ func (c *committed) Delete(key []byte) { delete(c.entries, string(key)) }
 // oneByOne is the inbox as a task uses it: by one goroutine at a time, and every transaction a cycle
 // of its own.
 type oneByOne struct {
-	*inbox
+	*Inbox
 	c *committed
 }
 
 func (o oneByOne) Update(ctx context.Context, fn func(participant.Store) error) error {
 	o.c.turn <- struct{}{}
 	defer func() { <-o.c.turn }()
-	return o.inbox.Update(ctx, fn)
+	return o.Inbox.Update(ctx, fn)
 }
 
 // Reopen gives what a restore from the changelog gives.
 func (o oneByOne) Reopen(*testing.T) participant.Inbox {
 	c := &committed{turn: make(chan struct{}, 1), entries: maps.Clone(o.c.entries)}
-	return oneByOne{&inbox{state: c}, c}
+	return oneByOne{&Inbox{state: c}, c}
 }
 
 func TestConformance(t *testing.T) {
 	participant.Conformance(t, func(*testing.T) participant.Inbox {
 		c := &committed{turn: make(chan struct{}, 1), entries: map[string][]byte{}}
-		return oneByOne{&inbox{state: c}, c}
+		return oneByOne{&Inbox{state: c}, c}
 	})
 }
 
@@ -63,7 +63,7 @@ func (*broken) Get([]byte) ([]byte, bool, error) { return nil, false, errDisk }
 
 // A store that fails is not for the handler to hide: the runtime has to hear of it.
 func TestStoreFaultIsKept(t *testing.T) {
-	b := &inbox{state: &broken{}}
+	b := &Inbox{state: &broken{}}
 	err := b.Update(t.Context(), func(s participant.Store) error {
 		_, _, _ = s.Get("x") // a careless handler
 		return nil
@@ -74,7 +74,7 @@ func TestStoreFaultIsKept(t *testing.T) {
 }
 
 func TestIndex(t *testing.T) {
-	x := index(time.Hour)
+	x := Index(time.Hour)
 	row := participant.Row{Status: participant.Done, At: 1000}.Append(nil)
 	for _, c := range []struct {
 		key  string
