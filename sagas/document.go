@@ -1,6 +1,9 @@
 package sagas
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // Document is a file that is written like a definition and is not one: YAML or JSON, read strictly,
 // with a place for every fault. All faults are collected; Err lists them.
@@ -119,6 +122,33 @@ func (v DocValue) Count(what string, low, high int64) int64 {
 	}
 	v.Fault("SG01", "", "%s must be a whole number from %d to %d", what, low, high)
 	return low
+}
+
+// Duration is a time such as 30s from low to high; def when the value is not there. Anything else is
+// reported.
+func (v DocValue) Duration(what string, def, low, high time.Duration) time.Duration {
+	if v.n == nil {
+		return def
+	}
+	s, _ := v.n.scalar.(string)
+	d, err := parseDuration(s)
+	if err != nil || d < low || d > high {
+		v.Fault("SG01", "", "%s must be a duration from %v to %v, such as 30s", what, low, high)
+		return def
+	}
+	return d
+}
+
+// Yes is true or false; false when the value is not there. Anything else is reported.
+func (v DocValue) Yes(what string) bool {
+	if v.n == nil {
+		return false
+	}
+	b, ok := v.n.scalar.(bool)
+	if !ok {
+		v.Fault("SG01", "", "%s must be true or false", what)
+	}
+	return b
 }
 
 // JSON is the value as canonical JSON.

@@ -124,6 +124,7 @@ func nouns() []noun {
 		}},
 		{name: "demo", group: groupServe, itself: newDemoCommand},
 		{name: "derive", group: groupServe, itself: newDeriveCommand},
+		{name: "bridge", group: groupServe, itself: newBridgeCommand},
 		{name: "bench", group: groupServe, itself: newBenchCommand},
 		{name: "bench-ceiling", itself: newCeilingCommand},
 		{name: "config", group: groupTool, says: "Settings: what they are, where each comes from", verbs: []verb{

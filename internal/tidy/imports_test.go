@@ -102,6 +102,10 @@ var rules = map[string]rule{
 	"correlate": {
 		std: []string{"net", "os", "log", "sync", "math/rand", "crypto/rand"},
 		why: "correlate is pure: what is known of one value. Kafka is for correlate/flow",
+	"bridge": {
+		own:   []string{"sagas", "protocol", "participant", "participant/durable", "topology", "statestore"},
+		third: []string{kgo, "github.com/prometheus/client_golang/"},
+		why:   "bridge is a participant that a file declares: the kit, the runtime and the language of definitions, nothing of the engine",
 	},
 	"query": {
 		third: []string{"cel.dev/"},
