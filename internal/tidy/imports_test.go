@@ -102,6 +102,7 @@ var rules = map[string]rule{
 	"correlate": {
 		std: []string{"net", "os", "log", "sync", "math/rand", "crypto/rand"},
 		why: "correlate is pure: what is known of one value. Kafka is for correlate/flow",
+	},
 	"bridge": {
 		own:   []string{"sagas", "protocol", "participant", "participant/durable", "topology", "statestore"},
 		third: []string{kgo, "github.com/prometheus/client_golang/"},
