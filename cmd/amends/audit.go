@@ -38,8 +38,8 @@ func newAuditCommand(t *terminal) *cobra.Command {
 		Example: "  amends audit --since 168h -o jsonl",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var conn connection
-			if err := conn.read(cmd); err != nil {
+			api, err := apiOf(cmd)
+			if err != nil {
 				return err
 			}
 			since, _ := cmd.Flags().GetDuration("since")
@@ -49,7 +49,7 @@ func newAuditCommand(t *terminal) *cobra.Command {
 			}
 			var a orchestrator.Audit
 			q := url.Values{"since": {since.String()}, "limit": {strconv.Itoa(limit)}}
-			if err := conn.api().get(cmd.Context(), "/api/v1/audit", q, &a); err != nil {
+			if err := api.get(cmd.Context(), "/api/v1/audit", q, &a); err != nil {
 				return err
 			}
 			if a.Partial {

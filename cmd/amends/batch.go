@@ -41,14 +41,14 @@ func newBatchListCommand(t *terminal) *cobra.Command {
 		Short: "List the actions on many instances, newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var conn connection
-			if err := conn.read(cmd); err != nil {
+			api, err := apiOf(cmd)
+			if err != nil {
 				return err
 			}
 			var page struct {
 				Batches []orchestrator.Batch `json:"batches"`
 			}
-			if err := conn.api().get(cmd.Context(), batchesPath, nil, &page); err != nil {
+			if err := api.get(cmd.Context(), batchesPath, nil, &page); err != nil {
 				return err
 			}
 			return printList(cmd, t, page.Batches, batchName, batchColumns)
@@ -62,12 +62,12 @@ func newBatchListCommand(t *terminal) *cobra.Command {
 // onBatch makes a command about one batch, its argument.
 func onBatch(t *terminal, use, short string, run func(cmd *cobra.Command, api *apiClient, path string, b *orchestrator.Batch) error) *cobra.Command {
 	cmd := &cobra.Command{Use: use + " BATCH", Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var conn connection
-		if err := conn.read(cmd); err != nil {
+		api, err := apiOf(cmd)
+		if err != nil {
 			return err
 		}
 		var b orchestrator.Batch
-		if err := run(cmd, conn.api(), batchesPath+"/"+url.PathEscape(args[0]), &b); err != nil {
+		if err := run(cmd, api, batchesPath+"/"+url.PathEscape(args[0]), &b); err != nil {
 			return err
 		}
 		return printBatch(cmd, t, b)
@@ -152,11 +152,10 @@ not allow the action is left alone. With --dry-run nothing is written.`,
 
 func startBatch(cmd *cobra.Command, t *terminal, action string) error {
 	f := cmd.Flags()
-	var conn connection
-	if err := conn.read(cmd); err != nil {
+	api, err := apiOf(cmd)
+	if err != nil {
 		return err
 	}
-	api := conn.api()
 	// One id for the preview and the batch, so that a request that is sent twice makes one batch.
 	body := map[string]any{"id": strings.ToLower(rand.Text()[:12]), "action": action}
 	for _, name := range []string{"query", "status", "type", "path", "reason"} {

@@ -120,6 +120,15 @@ func (c *connection) read(cmd *cobra.Command) error {
 	return nil
 }
 
+// apiOf is the API that the flags and settings of a command name.
+func apiOf(cmd *cobra.Command) (*apiClient, error) {
+	var conn connection
+	if err := conn.read(cmd); err != nil {
+		return nil, err
+	}
+	return conn.api(), nil
+}
+
 // take fills c from settings.
 func (c *connection) take(s settings) (err error) {
 	c.Brokers, c.Namespace, c.notes = s.list("brokers"), s.text("namespace"), s.notes

@@ -19,12 +19,12 @@ func newDefListCommand(t *terminal) *cobra.Command {
 		Short: "List the published versions and which of them are active",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var conn connection
-			if err := conn.read(cmd); err != nil {
+			api, err := apiOf(cmd)
+			if err != nil {
 				return err
 			}
 			var answer struct{ Definitions []orchestrator.DefinitionInfo }
-			if err := conn.api().get(cmd.Context(), "/api/v1/definitions", nil, &answer); err != nil {
+			if err := api.get(cmd.Context(), "/api/v1/definitions", nil, &answer); err != nil {
 				return err
 			}
 			return printList(cmd, t, answer.Definitions, func(d orchestrator.DefinitionInfo) string { return d.Type + "@" + strconv.Itoa(int(d.Version)) }, []column[orchestrator.DefinitionInfo]{
@@ -69,12 +69,12 @@ func newDefShowCommand(t *terminal) *cobra.Command {
 					return usage("%q is not TYPE@VERSION", args[0])
 				}
 			}
-			var conn connection
-			if err := conn.read(cmd); err != nil {
+			api, err := apiOf(cmd)
+			if err != nil {
 				return err
 			}
 			var raw json.RawMessage
-			if err := conn.api().get(cmd.Context(), "/api/v1/definitions/"+url.PathEscape(typ)+"/"+strconv.FormatUint(version, 10), nil, &raw); err != nil {
+			if err := api.get(cmd.Context(), "/api/v1/definitions/"+url.PathEscape(typ)+"/"+strconv.FormatUint(version, 10), nil, &raw); err != nil {
 				return err
 			}
 			var d definitionDetail

@@ -12,7 +12,6 @@ import (
 
 func newDiagramCommand(t *terminal) *cobra.Command {
 	var saga, format, out, theme, instance string
-	var conn connection
 	cmd := &cobra.Command{
 		Use:   "diagram FILE",
 		Short: "Draw a definition: the way forward, the undo chain, the point of no return",
@@ -44,10 +43,11 @@ With --instance the text and the svg show how far an instance of this very defin
 			d := diagram.New(def)
 			var overlay diagram.Overlay
 			if instance != "" {
-				if err := conn.read(cmd); err != nil {
+				api, err := apiOf(cmd)
+				if err != nil {
 					return err
 				}
-				if overlay, err = instanceOverlay(cmd, conn.api(), def, instance); err != nil {
+				if overlay, err = instanceOverlay(cmd, api, def, instance); err != nil {
 					return err
 				}
 			}

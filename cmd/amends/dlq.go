@@ -53,8 +53,8 @@ func newLetterListCommand(t *terminal) *cobra.Command {
 		Short: "List the records that were set aside, newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var conn connection
-			if err := conn.read(cmd); err != nil {
+			api, err := apiOf(cmd)
+			if err != nil {
 				return err
 			}
 			state, _ := cmd.Flags().GetString("state")
@@ -67,7 +67,7 @@ func newLetterListCommand(t *terminal) *cobra.Command {
 				Letters []letter `json:"letters"`
 				Next    int64    `json:"next"`
 			}
-			if err := conn.api().get(cmd.Context(), "/api/v1/dlq", q, &page); err != nil {
+			if err := api.get(cmd.Context(), "/api/v1/dlq", q, &page); err != nil {
 				return err
 			}
 			if page.Next != 0 {
@@ -90,11 +90,11 @@ func onLetter(cmd *cobra.Command, run func(cmd *cobra.Command, api *apiClient, p
 		if n, err := strconv.ParseInt(args[0], 10, 64); err != nil || n < 0 {
 			return usage("%q is not a dead letter: want its number in amends dlq list", args[0])
 		}
-		var conn connection
-		if err := conn.read(cmd); err != nil {
+		api, err := apiOf(cmd)
+		if err != nil {
 			return err
 		}
-		return run(cmd, conn.api(), "/api/v1/dlq/"+args[0])
+		return run(cmd, api, "/api/v1/dlq/"+args[0])
 	}
 	serverFlags(cmd)
 	return cmd

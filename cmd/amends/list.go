@@ -18,8 +18,8 @@ func newListCommand(t *terminal) *cobra.Command {
 		Example: "  amends ls --status attention\n  amends ls --type card-payment --since 1h -o name\n  amends ls --query 'status == \"running\" && tags.customer == \"c-17\"'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var conn connection
-			if err := conn.read(cmd); err != nil {
+			api, err := apiOf(cmd)
+			if err != nil {
 				return err
 			}
 			f := cmd.Flags()
@@ -35,7 +35,7 @@ func newListCommand(t *terminal) *cobra.Command {
 					q.Set(key, value)
 				}
 			}
-			rows, more, err := listAll(cmd, conn.api(), q, limit)
+			rows, more, err := listAll(cmd, api, q, limit)
 			if err != nil {
 				return err
 			}

@@ -16,12 +16,12 @@ func newNodeListCommand(t *terminal) *cobra.Command {
 		Short: "List the processes: their tasks and copies, and what is wrong with them",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var conn connection
-			if err := conn.read(cmd); err != nil {
+			api, err := apiOf(cmd)
+			if err != nil {
 				return err
 			}
 			var answer struct{ Nodes []orchestrator.Node }
-			if err := conn.api().get(cmd.Context(), "/api/v1/nodes", nil, &answer); err != nil {
+			if err := api.get(cmd.Context(), "/api/v1/nodes", nil, &answer); err != nil {
 				return err
 			}
 			return printList(cmd, t, answer.Nodes, func(n orchestrator.Node) string { return n.Address }, nodeColumns)

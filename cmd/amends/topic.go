@@ -11,6 +11,7 @@ import (
 
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/sagas"
 )
 
 // topicRow is one topic as the command shows it.
@@ -58,20 +59,21 @@ func topicFlags(cmd *cobra.Command) {
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
 }
 
-// topicConfig is what the flags of a topic command say.
-func topicConfig(cmd *cobra.Command) (orchestrator.Config, []string, error) {
+// topicConfig is what the flags of a topic command say, and the definitions in the files that they name.
+func topicConfig(cmd *cobra.Command) (cfg orchestrator.Config, defs []*sagas.Definition, err error) {
 	s, err := readSettings(cmd, "")
 	if err != nil {
-		return orchestrator.Config{}, nil, &codedError{exitUsage, err}
+		return cfg, nil, &codedError{exitUsage, err}
 	}
 	var conn connection
 	if err := conn.take(s); err != nil {
-		return orchestrator.Config{}, nil, &codedError{exitUsage, err}
+		return cfg, nil, &codedError{exitUsage, err}
 	}
-	cfg := conn.orchestrator()
+	cfg = conn.orchestrator()
 	cfg.Partitions, cfg.Tasks, cfg.ReplicationFactor = int32(s.number("partitions")), int32(s.number("tasks")), int16(s.number("replication-factor"))
 	files, _ := cmd.Flags().GetStringSlice("file")
-	return cfg, files, nil
+	defs, err = readDefinitions(files)
+	return cfg, defs, err
 }
 
 func newTopicPlanCommand(t *terminal) *cobra.Command {
@@ -83,11 +85,7 @@ Nothing is changed. The exit code is 5 when a process would refuse to start.`,
 		Example: "  amends topic plan --namespace pay -f card-payment.yaml\n  amends topic plan -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, files, err := topicConfig(cmd)
-			if err != nil {
-				return err
-			}
-			defs, err := readDefinitions(files)
+			cfg, defs, err := topicConfig(cmd)
 			if err != nil {
 				return err
 			}
@@ -122,11 +120,7 @@ func newTopicApplyCommand(t *terminal) *cobra.Command {
 		Short: "Create the topics that are missing; those that are there are never altered",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, files, err := topicConfig(cmd)
-			if err != nil {
-				return err
-			}
-			defs, err := readDefinitions(files)
+			cfg, defs, err := topicConfig(cmd)
 			if err != nil {
 				return err
 			}
@@ -167,11 +161,7 @@ each, and a KafkaUser with the rights that amends run needs. No broker is asked.
 				return usage("name a form: --strimzi")
 			}
 			cluster, _ := cmd.Flags().GetString("cluster")
-			cfg, files, err := topicConfig(cmd)
-			if err != nil {
-				return err
-			}
-			defs, err := readDefinitions(files)
+			cfg, defs, err := topicConfig(cmd)
 			if err != nil {
 				return err
 			}
