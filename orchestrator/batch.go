@@ -76,6 +76,14 @@ func (b *Batch) Admin(workflowID string) *protocol.Admin {
 
 // Batches lists the batches, newest first.
 func (o *Orchestrator) Batches() []Batch {
+	out := o.batches()
+	for i := range out {
+		out[i] = o.maskBatch(out[i])
+	}
+	return out
+}
+
+func (o *Orchestrator) batches() []Batch {
 	out := []Batch{}
 	for _, value := range o.desk.under(deskBatch) {
 		var b Batch
@@ -91,6 +99,21 @@ func (o *Orchestrator) Batches() []Batch {
 
 // Batch shows one.
 func (o *Orchestrator) Batch(id string) (Batch, error) {
+	b, err := o.batch(id)
+	return o.maskBatch(b), err
+}
+
+// maskBatch masks what its action carries.
+func (o *Orchestrator) maskBatch(b Batch) Batch {
+	x := o.private(b.Type, 0)
+	if b.Type == "" && o.definitions.current.Load().anySecret {
+		x = sagas.AllPrivate
+	}
+	b.Args = maskArgs(x, b.Path, b.Args)
+	return b
+}
+
+func (o *Orchestrator) batch(id string) (Batch, error) {
 	var b Batch
 	if !o.desk.get(deskBatch+id, &b) {
 		return b, &Error{Code: CodeNotFound, Class: ErrNotFound, Cause: fmt.Sprintf("no batch %q", id)}
@@ -101,13 +124,18 @@ func (o *Orchestrator) Batch(id string) (Batch, error) {
 // CreateBatch checks a batch and keeps it; ID, State and the counters are filled in here. The same id twice is the
 // same batch.
 func (o *Orchestrator) CreateBatch(ctx context.Context, b Batch) (Batch, error) {
+	b, err := o.createBatch(ctx, b)
+	return o.maskBatch(b), err
+}
+
+func (o *Orchestrator) createBatch(ctx context.Context, b Batch) (Batch, error) {
 	if b.ID == "" {
 		b.ID = strings.ToLower(rand.Text()[:12])
 	}
 	if len(b.ID) > 64 || strings.ContainsAny(b.ID, "/\x00") {
 		return b, badBatch("the id of a batch has at most 64 bytes and no slash")
 	}
-	if old, err := o.Batch(b.ID); err == nil {
+	if old, err := o.batch(b.ID); err == nil {
 		return old, nil
 	}
 	if b.Rate == 0 {
@@ -129,7 +157,7 @@ func (o *Orchestrator) CreateBatch(ctx context.Context, b Batch) (Batch, error) 
 	if _, err := checkAction(b.Admin("check/check"), o.definitions.current.Load().Level()); err != nil {
 		return b, err
 	}
-	all := o.Batches()
+	all := o.batches()
 	if len(all) >= maxBatches {
 		slices.Reverse(all)
 		oldest := slices.IndexFunc(all, func(b Batch) bool { return b.State == BatchDone || b.State == BatchCancelled })
@@ -159,7 +187,7 @@ func (b *Batch) query() (*query.Query, error) {
 
 // Steer pauses, resumes or cancels a batch, or changes its rate (0 = as it is).
 func (o *Orchestrator) Steer(ctx context.Context, id, state string, rate int, by string) (Batch, error) {
-	b, err := o.Batch(id)
+	b, err := o.batch(id)
 	if err != nil {
 		return b, err
 	}
@@ -211,7 +239,7 @@ func (o *Orchestrator) RunBatches(ctx context.Context, work BatchWork) {
 		busy := false
 		if w := o.worker.Load(); w != nil {
 			if _, mine := w.View(0); mine && !w.Draining() {
-				for _, b := range o.Batches() {
+				for _, b := range o.batches() {
 					if b.State == BatchRunning {
 						busy = true
 						o.workOn(ctx, work, b)

@@ -50,6 +50,9 @@ type catalog struct {
 	versions map[definitionRef]*loaded
 	active   map[string]uint32
 	level    uint32 // feature level as published; 0 = never
+
+	secrets   map[string]secret // by type: see private
+	anySecret bool
 }
 
 // plan finds the plan of a pinned version, nil when this process cannot use it. The digest must
@@ -191,6 +194,7 @@ func (d *definitions) absorb(ctx context.Context, recs []*kgo.Record) {
 	if d.admit(ctx, next) {
 		news = true
 	}
+	next.seal()
 	d.current.Store(next)
 	if news && d.changed != nil {
 		d.changed()

@@ -40,7 +40,16 @@ func (o *Orchestrator) Explain(ctx context.Context, workflowID string) (explain.
 	if inst == nil && in.DeadLetter == nil {
 		return explain.Explanation{}, &Error{Code: CodeNotFound, Class: ErrNotFound, Cause: fmt.Sprintf("no instance %q", workflowID)}
 	}
-	return explain.Explain(in), nil
+	e := explain.Explain(in)
+	if inst == nil {
+		typ, _ := sagas.SplitWorkflowID(workflowID)
+		if o.private(typ, 0) != nil && in.DeadLetter != nil {
+			in.DeadLetter.Message = sagas.Masked
+			e = explain.Explain(in)
+		}
+		return e, nil
+	}
+	return maskExplanation(o.private(inst.Type, inst.Version).Words(inst), e), nil
 }
 
 // toExplain is what this process knows by itself.

@@ -150,14 +150,23 @@ func (o *Orchestrator) Messages(ctx context.Context, workflowID string, v sagas.
 	if v.StartedAt > 0 {
 		from, to = max(int64(v.StartedAt)-60*historyMargin, 1), int64(max(v.UpdatedAt, v.EndedAt))+historyMargin
 	}
+	x := o.private(v.Type, v.Version)
+	var msgs []any
+	var parts []clearPart
 	whole, err := o.logs.read(ctx, since(from, to, places), func(rec *kgo.Record) bool {
 		if string(rec.Key) == workflowID {
-			out.Messages = append(out.Messages, o.messageOf(rec))
+			m, msg := o.messageOf(rec)
+			out.Messages = append(out.Messages, m)
+			msgs, parts = append(msgs, msg), append(parts, partOf(&m, msg, rec.Value))
 		}
 		return len(out.Messages) < MaxMessages
 	})
 	if err != nil {
 		return Messages{}, err
+	}
+	words := wordsOf(x, parts)
+	for i := range out.Messages {
+		out.Messages[i].mask(x, words, msgs[i])
 	}
 	out.Partial = !whole || len(out.Messages) == MaxMessages
 	slices.SortFunc(out.Messages, o.messageOrder)
@@ -177,7 +186,9 @@ func (o *Orchestrator) messageOrder(a, b Message) int {
 		cmp.Compare(a.Place.Partition, b.Place.Partition), cmp.Compare(a.Place.Offset, b.Place.Offset))
 }
 
-func (o *Orchestrator) messageOf(rec *kgo.Record) Message {
+// messageOf also gives what the record was read as, nil for commands and replies and what cannot be read.
+func (o *Orchestrator) messageOf(rec *kgo.Record) (Message, any) {
+	var read any
 	m := Message{Kind: "command", At: rec.Timestamp.UnixMilli(), Place: placeOf(rec), Size: len(rec.Value)}
 	hs := make([]protocol.Header, len(rec.Headers))
 	for i, h := range rec.Headers {
@@ -201,12 +212,14 @@ func (o *Orchestrator) messageOf(rec *kgo.Record) Message {
 		msg, err := protocol.DecodeIntake(rec.Key, rec.Value, hs)
 		m.Kind = "intake"
 		if err == nil {
+			read = msg
 			m.describe(msg)
 		}
 	case o.topics.Control:
 		msg, err := protocol.DecodeControl(rec.Key, rec.Value, hs)
 		m.Kind = "control"
 		if err == nil {
+			read = msg
 			m.describe(msg)
 		}
 	default:
@@ -217,7 +230,7 @@ func (o *Orchestrator) messageOf(rec *kgo.Record) Message {
 			}
 		}
 	}
-	return m
+	return m, read
 }
 
 // describe says what a record of an input topic is, in the words of its JSON form.

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
 )
 
@@ -33,6 +34,8 @@ type Letter struct {
 	Bytes      string          `json:"bytes,omitempty"`   // base64 of anything else
 	Size       int             `json:"size"`
 	Handled    *Handled        `json:"handled,omitempty"`
+
+	masked bool // something in it may be personal
 }
 
 // Handled says what somebody did with a dead letter.
@@ -81,7 +84,7 @@ func (o *Orchestrator) Letters(ctx context.Context, state string, before int64, 
 		low = s.From
 		return spans, nil
 	}, func(rec *kgo.Record) bool {
-		l := o.letterOf(rec)
+		l, _ := o.letterOf(rec)
 		if state == "" || l.State == state {
 			out.Letters = append(out.Letters, l)
 		}
@@ -101,7 +104,8 @@ func (o *Orchestrator) Letters(ctx context.Context, state string, before int64, 
 	return out, nil
 }
 
-func (o *Orchestrator) letterOf(rec *kgo.Record) Letter {
+// letterOf also gives the value as it is, when it can be shown as JSON.
+func (o *Orchestrator) letterOf(rec *kgo.Record) (Letter, json.RawMessage) {
 	l := Letter{Offset: rec.Offset, At: rec.Timestamp.UnixMilli(), State: LetterOpen, Size: len(rec.Value), Key: printable(rec.Key)}
 	hs := make([]protocol.Header, len(rec.Headers))
 	for i, h := range rec.Headers {
@@ -119,21 +123,67 @@ func (o *Orchestrator) letterOf(rec *kgo.Record) Letter {
 		}
 	}
 	l.Value, l.Bytes = shown(rec.Value)
-	if msg, err := o.decodeLetter(l.From.Topic, rec.Key, rec.Value, original); err == nil {
+	msg, err := o.decodeLetter(l.From.Topic, rec.Key, rec.Value, original)
+	clear := l.Value
+	if err == nil {
 		m := Message{Kind: "reply"}
 		if msg != nil {
 			m.describe(msg)
 			if l.Value == nil {
-				l.Value = m.Value
+				l.Value, clear = m.Value, m.Value
 			}
 		}
 		l.Kind = m.Kind
 	}
+	o.maskLetter(&l, rec, original, msg)
 	var h Handled
 	if o.desk.get(letterKey(rec.Offset), &h) {
 		l.State, l.Handled = h.State, &h
 	}
-	return l
+	return l, clear
+}
+
+// maskLetter takes personal values out of a letter. What its text, its headers and its bytes may repeat of them
+// nobody knows here, because there is no instance to compare with: they are hidden.
+func (o *Orchestrator) maskLetter(l *Letter, rec *kgo.Record, original []protocol.Header, msg any) {
+	wid := l.WorkflowID
+	if m, ok := msg.(interface{ WorkflowID() string }); ok && m.WorkflowID() != "" {
+		wid = m.WorkflowID()
+	}
+	if wid == "" {
+		wid = string(rec.Key)
+	}
+	typ, _ := sagas.SplitWorkflowID(wid)
+	x := o.private(typ, 0)
+	if x == nil {
+		return
+	}
+	l.masked = true
+	m := Message{Kind: l.Kind}
+	if r, err := protocol.ParseReply(original); err == nil && l.From.Topic == o.topics.Replies {
+		if t, err := protocol.DecodeToken(r.Token, o.cfg.TokenSecret); err == nil {
+			m.Path = t.Path
+		}
+	}
+	words := wordsOf(x, []clearPart{partOf(&m, msg, rec.Value)})
+	l.Message = words.Text(l.Message)
+	for i := range l.Headers {
+		if l.Headers[i].Value = words.Text(l.Headers[i].Value); l.Headers[i].Key == protocol.HeaderMessage {
+			l.Headers[i].Value = sagas.Masked
+		}
+	}
+	switch {
+	case l.Bytes != "" && l.Value == nil:
+		l.Value = x.Hidden([]byte(l.Bytes))
+	case l.Value == nil:
+	case l.Bytes != "" || msg == nil && m.Path != "": // the value alone: of our own Avro, or of a reply
+		m.Value = l.Value
+		m.mask(x, words, msg)
+		l.Value = m.Value
+	default:
+		l.Value = maskRecord(x, words, msg, l.Value)
+	}
+	l.Bytes = ""
 }
 
 func letterKey(offset int64) string { return deskLetter + strconv.FormatInt(offset, 10) }
@@ -165,7 +215,8 @@ func (o *Orchestrator) Letter(ctx context.Context, offset int64) (Letter, error)
 	if err != nil {
 		return Letter{}, err
 	}
-	return o.letterOf(rec), nil
+	l, _ := o.letterOf(rec)
+	return l, nil
 }
 
 func (o *Orchestrator) letterRecord(ctx context.Context, offset int64) (*kgo.Record, error) {
@@ -216,7 +267,7 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 	if err != nil {
 		return Replayed{}, err
 	}
-	l := o.letterOf(rec)
+	l, clear := o.letterOf(rec)
 	if l.Handled != nil && !r.Again {
 		return Replayed{}, &Error{Code: CodeConflict, Class: ErrConflict, Cause: fmt.Sprintf("dead letter %d was %s by %s", offset, l.Handled.State, l.Handled.By), Fix: "Say that you want it again."}
 	}
@@ -230,7 +281,9 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 	}
 	value := rec.Value
 	if r.Value != nil {
-		value = r.Value
+		if value, err = sagas.Unmask(r.Value, l.Value, clear); err != nil {
+			return Replayed{}, badRecord(err)
+		}
 	}
 	headers := slices.DeleteFunc(slices.Clone(d.Original), func(h protocol.Header) bool {
 		// The walk forwards it anew, and an edited record is JSON whatever it was before.
@@ -255,7 +308,14 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 	if len(key) > 0 {
 		out.Partition = protocol.Partition(key, o.layout.partitions)
 	}
-	out.Value, _ = shown(value)
+	if l.masked {
+		out.Value = l.Value // as it came, or as its editor saw it
+		if r.Value != nil {
+			out.Value = r.Value
+		}
+	} else {
+		out.Value, _ = shown(value)
+	}
 	if r.DryRun {
 		return out, nil
 	}
@@ -284,7 +344,7 @@ func (o *Orchestrator) Drop(ctx context.Context, offset int64, by, reason string
 	if err != nil {
 		return err
 	}
-	if l := o.letterOf(rec); l.Handled != nil && l.Handled.State == LetterDropped {
+	if l, _ := o.letterOf(rec); l.Handled != nil && l.Handled.State == LetterDropped {
 		return nil
 	}
 	return o.desk.put(ctx, o.sender.Load(), letterKey(offset), Handled{State: LetterDropped, By: by, Reason: reason, At: o.cfg.Clock().UnixMilli()})

@@ -175,6 +175,8 @@ func (p *processor) preview(inst *sagas.Instance, prop Proposal, record *topolog
 		out.Rev, out.PhaseBefore, out.StatusBefore = inst.Rev, before.Phase, before.Status
 	}
 	next, effects := sagas.StepGated(plan, inst, ev, now, gate)
+	x := plan.Private()
+	words := x.Words(next)
 	if next != nil {
 		after := next.View(plan)
 		out.PhaseAfter, out.StatusAfter = after.Phase, after.Status
@@ -187,19 +189,19 @@ func (p *processor) preview(inst *sagas.Instance, prop Proposal, record *topolog
 		case sagas.Command:
 			rec := p.command(&e, &origin{rec: record, wid: prop.WorkflowID, event: ev})
 			r := PreviewRecord{Kind: "command", Topic: rec.Topic, Partition: protocol.Partition(rec.Key, p.partitions), Key: string(rec.Key),
-				Path: e.Path, Op: e.Op.String(), Participant: e.Participant, Command: e.Name, SagaKey: e.Key, Attempt: e.Attempt, Payload: jsonOr(rec.Value)}
+				Path: e.Path, Op: e.Op.String(), Participant: e.Participant, Command: e.Name, SagaKey: e.Key, Attempt: e.Attempt, Payload: words.JSON(x.Payload(e.Path, e.Op, jsonOr(rec.Value)))}
 			for _, h := range rec.Headers {
 				if h.Key == protocol.HeaderToken {
 					continue // whoever has it may answer for the participant
 				}
-				r.Headers = append(r.Headers, Header{h.Key, string(h.Value)})
+				r.Headers = append(r.Headers, Header{h.Key, words.Text(string(h.Value))})
 			}
 			out.Commands = append(out.Commands, r)
 		case sagas.Result:
-			out.Other = append(out.Other, PreviewRecord{Kind: "result", Topic: e.Topic, Partition: -1, Key: e.WorkflowID, Payload: jsonOr(e.Output)})
+			out.Other = append(out.Other, PreviewRecord{Kind: "result", Topic: e.Topic, Partition: -1, Key: e.WorkflowID, Payload: words.JSON(x.Result(jsonOr(e.Output)))})
 		case sagas.Emit:
 			rec := p.domainEvent(&e, prop.WorkflowID)
-			out.Other = append(out.Other, PreviewRecord{Kind: "event", Topic: rec.Topic, Partition: -1, Key: string(rec.Key), Payload: jsonOr(rec.Value)})
+			out.Other = append(out.Other, PreviewRecord{Kind: "event", Topic: rec.Topic, Partition: -1, Key: string(rec.Key), Payload: words.JSON(x.Published("", jsonOr(rec.Value)))})
 		case sagas.StartChild:
 			out.Other = append(out.Other, PreviewRecord{Kind: "start-child", Partition: -1, Key: e.Start.WorkflowID})
 		case sagas.TellChild:

@@ -126,8 +126,13 @@ func (o *Orchestrator) read(view topology.View, workflowID string) (sagas.View, 
 	case inst == nil:
 		return sagas.View{}, &Error{Code: CodeNotFound, Class: ErrNotFound, Cause: fmt.Sprintf("no instance %q", workflowID)}
 	}
-	plan := o.definitions.current.Load().plan(inst.DefinitionRef())
-	v := inst.View(plan)
+	known := o.definitions.current.Load()
+	plan := known.plan(inst.DefinitionRef())
+	private := plan.Private()
+	if plan == nil {
+		private = known.private(inst.Type, 0)
+	}
+	v := private.View(inst, inst.View(plan))
 	if w := o.worker.Load(); w != nil {
 		v.Waiting = waiting(inst.Waiting(plan), w.Destinations())
 	}

@@ -43,7 +43,7 @@ func (m *machine) raise(path string, reason Reason, text string) bool {
 	if found {
 		return false
 	}
-	a := Attention{Path: path, Reason: reason, Since: m.now, Text: clip(text, maxMessage)}
+	a := Attention{Path: path, Reason: reason, Since: m.now, Text: clip(m.clean(text), maxMessage)}
 	m.inst.Attention = slices.Insert(slices.Clone(m.inst.Attention), at, a)
 	m.transitions++
 	m.fact(KindAttention, path, KV{"reason", string(reason)}, KV{"text", a.Text})

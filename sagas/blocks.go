@@ -138,7 +138,7 @@ func (m *machine) failNode(i int, code, message string) {
 	s.Until = 0
 	s.Stuck = false
 	s.disarm()
-	s.Code, s.Message = clip(code, maxCode), clip(message, maxMessage)
+	s.Code, s.Message = clip(m.clean(code), maxCode), clip(m.clean(message), maxMessage)
 	m.fact(KindStepRejected, s.Path, KV{"code", s.Code}, KV{"message", s.Message})
 	m.settle(s.Path, ReasonExpr, ReasonTooLarge)
 }

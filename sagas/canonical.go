@@ -41,6 +41,7 @@ func (d *Definition) Canonical() []byte {
 	if len(d.On) > 0 {
 		o.set("on", d.canonicalBindings())
 	}
+	setStrings(o, "pii", d.PII)
 	if d.Requires > d.usedLevel() {
 		o.set("requires", int64(d.Requires))
 	}

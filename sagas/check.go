@@ -63,6 +63,7 @@ func (c *checker) check() *Plan {
 	c.checkRetention()
 	c.plan.Output = c.mapping("output", d.Output, place{top, c.inOutput})
 	c.checkBindings()
+	c.checkPrivate()
 	c.level()
 	if canonical := d.Canonical(); len(canonical) > MaxDefinitionBytes {
 		c.fault("", "SG01", "", "the definition has %d bytes in canonical form, the limit is %d", len(canonical), MaxDefinitionBytes)

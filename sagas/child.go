@@ -133,7 +133,7 @@ func (m *machine) childEnded(i int, ev *ChildDone) string {
 	if ev.Phase == Closed && m.hasAttention(s.Path, ReasonChildClosed) {
 		return ignoredDuplicate
 	}
-	code, message := clip(ev.Code, maxCode), clip(ev.Message, maxMessage)
+	code, message := clip(m.clean(ev.Code), maxCode), clip(m.clean(ev.Message), maxMessage)
 	detail := []KV{{"child", s.Child}, {"phase", childPhase(ev.Phase)}}
 	if code != "" {
 		detail = append(detail, KV{"code", code})

@@ -25,6 +25,7 @@ type Definition struct {
 	Reuse        ReusePolicy   // 0 = ReuseNever
 	Requires     uint32        // feature level that every process needs; 0 = 1
 	On           []BindingDef  // events that start or signal instances
+	PII          []string      // values that are personal, such as input.card.number; sorted. See Private
 
 	src *source // where it was written; nil for a definition made in Go
 }

@@ -36,7 +36,16 @@ func (m *machine) fact(kind Kind, path string, detail ...KV) {
 
 // deadLetter asks for the input record of this event to be kept.
 func (m *machine) deadLetter(class, message string) {
-	m.effects = append(m.effects, DeadLetter{Class: class, Message: message})
+	m.effects = append(m.effects, DeadLetter{Class: class, Message: m.clean(message)})
+}
+
+// clean takes personal values out of a text that comes from outside, before it is kept: what participants
+// write about a refusal goes into the state, the lifecycle, alerts and traces.
+func (m *machine) clean(text string) string {
+	if text == "" || m.p.Private() == nil {
+		return text
+	}
+	return m.p.private.Words(m.inst).Text(text)
 }
 
 // command emits one command. REQUIRES: the state of the step already counts this attempt.

@@ -72,7 +72,8 @@ type exprRefs struct {
 	steps           []stepRef
 	vars            []varRef
 	fields          []inputRef
-	wholeInput      bool // input is used other than by the names of its fields
+	wholeInput      bool     // input is used other than by the names of its fields
+	items           []string // names of the items that it uses
 }
 
 // stepRef is one use of a step: step.<id>, step.<id>.<field>, or the same of round.

@@ -320,7 +320,7 @@ func (m *machine) refuse(i int, code, message string) {
 	m.transitions++
 	s.State = StepRefused
 	s.Until = 0
-	s.Code, s.Message = clip(code, maxCode), clip(message, maxMessage)
+	s.Code, s.Message = clip(m.clean(code), maxCode), clip(m.clean(message), maxMessage)
 	if s.Undo == UndoNone {
 		s.disarm()
 	}

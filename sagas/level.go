@@ -2,7 +2,7 @@ package sagas
 
 // MaxLevel is the highest feature level that this release knows. Level 1 is a list of plain calls;
 // level 2 adds all other nodes, order and undo edges by `after`, tags, policies, and the names and
-// functions that expressions got with them. Level 3 adds bindings, and commands in Avro.
+// functions that expressions got with them. Level 3 adds bindings, commands in Avro, and pii.
 const MaxLevel = 3
 
 // instanceLevel is the highest level of an instance: what came later is not in its record.
@@ -23,7 +23,7 @@ func (d *Definition) Level() uint32 {
 
 // usedLevel is the level by what the definition uses.
 func (d *Definition) usedLevel() uint32 {
-	if len(d.On) > 0 || d.usesFormats() {
+	if len(d.On) > 0 || len(d.PII) > 0 || d.usesFormats() {
 		return 3
 	}
 	return d.machineLevel()

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	definitionFields  = []string{"saga", "version", "input", "id", "deadline", "participants", "steps", "output", "retention", "tags", "onFailure", "reuse", "requires", "start", "on"}
+	definitionFields  = []string{"saga", "version", "input", "id", "deadline", "participants", "steps", "output", "retention", "tags", "onFailure", "reuse", "requires", "start", "on", "pii"}
 	participantFields = []string{"ops", "keyWindow", "topic", "format", "schema"}
 	inputFields       = []string{"required", "properties"}
 	retentionFields   = []string{"state", "marker"}
@@ -29,6 +29,7 @@ func (dec *decoder) definition(n *node) {
 	dec.bindings(n)
 	dec.participants(n.child("participants"))
 	dec.steps(n)
+	d.PII = dec.pii(n.child("pii"))
 	d.Tags = notEmpty(dec.tags(n.child("tags")))
 	d.OnFailure = FailurePolicy(dec.choice(n.child("onFailure"), "onFailure", "onFailure", failurePolicyNames, int(Drain)))
 	d.Reuse = ReusePolicy(dec.choice(n.child("reuse"), "reuse", "reuse", reusePolicyNames, int(ReuseNever)))

@@ -172,7 +172,8 @@ type Plan struct {
 	Bindings        []BindingPlan // events that start or signal instances
 	Definition      *Definition
 
-	plain bool // instances need no more than level 1, though the definition does
+	plain   bool     // instances need no more than level 1, though the definition does
+	private *Private // nil = nothing is personal
 }
 
 // StepIndex returns the plan index of path, or -1.

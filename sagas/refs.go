@@ -81,6 +81,7 @@ func (w *refWalk) ident(e ast.Expr) {
 	default:
 		if slices.Contains(w.items, name) {
 			w.refs.newer = true
+			w.refs.items = append(w.refs.items, name)
 		}
 	}
 }

@@ -258,7 +258,7 @@ func (m *machine) contradicted(i int, what string) {
 
 // blame keeps what a failing answer said.
 func (m *machine) blame(s *StepState, r *Reply) {
-	s.Code, s.Message = clip(r.Code, maxCode), clip(r.Message, maxMessage)
+	s.Code, s.Message = clip(m.clean(r.Code), maxCode), clip(m.clean(r.Message), maxMessage)
 	if r.Outcome == OutcomeBadReply {
 		s.Code = ClassBadReply
 	}

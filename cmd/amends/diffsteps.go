@@ -387,6 +387,8 @@ func judge(path, field string, a, b any) (danger, note string) {
 		return missingFields(a, b), ""
 	case path == "" && strings.HasPrefix(field, "input.properties.") && b != nil:
 		return "", "A start whose input has another type is rejected."
+	case path == "" && field == "pii":
+		return "", "Values are masked by the version of the instance that they are in."
 	case path == "" && field == "reuse":
 		return "", "It says what a start with another input does to an ended instance."
 	case field == "kind" && (a == "pivot" || b == "pivot"):

@@ -77,6 +77,10 @@ func (s *Saga) Eager() *Saga { return s.set("onFailure", sagas.Eager.String()) }
 // Reuse says whether a start with another input may begin the next run of a workflow ID.
 func (s *Saga) Reuse(p sagas.ReusePolicy) *Saga { return s.set("reuse", p.String()) }
 
+// PII names values that are personal, such as input.card.number or step.kyc.passport: they are masked
+// wherever amends shows them.
+func (s *Saga) PII(paths ...string) *Saga { return s.set("pii", paths) }
+
 // Requires raises the feature level that every process needs.
 func (s *Saga) Requires(level uint32) *Saga { return s.set("requires", level) }
 
