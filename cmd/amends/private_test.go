@@ -229,7 +229,7 @@ func TestNothingPrivateIsShown(t *testing.T) {
 	}
 	eventually(t, "the payment waits for the correction", func() bool {
 		v := see("paid")
-		return len(v.Steps) == 4 && v.Steps[3].State == "open"
+		return len(v.Steps) == 4 && v.Steps[3].State == sagas.StepOpen.String()
 	})
 	post("/api/v1/instances/private/paid/signals", `{"name":"correct","payload":{"iban":"`+canaryIBAN+`"}}`)
 	eventually(t, "one instance completes", func() bool { return see("paid").Phase == "completed" })
@@ -267,12 +267,12 @@ func TestNothingPrivateIsShown(t *testing.T) {
 			shown["events of "+id] = firstEvent(t, base+one+"/events", token)
 		}
 		for _, path := range []string{"/api/v1/instances", "/api/v1/dlq", "/api/v1/audit", "/api/v1/tasks", "/api/v1/batches", "/api/v1/census", "/api/v1/definitions/private/1",
-			"/", "/instances", "/attention", "/dlq", "/audit", "/tasks", "/cluster", "/definitions/private/1"} {
+			"/", "/instances", "/attention", "/dead-letters", "/audit", "/batches", "/tasks", "/cluster", "/definitions/private"} {
 			get(path, token)
 		}
 		for _, l := range letters.Letters {
 			get(fmt.Sprintf("/api/v1/dlq/%d", l.Offset), token)
-			get(fmt.Sprintf("/dlq/%d", l.Offset), token)
+			get(fmt.Sprintf("/dead-letters/%d", l.Offset), token)
 		}
 	}
 	get("/act/private/refused?action=retry&path=hold", secretAnn)
