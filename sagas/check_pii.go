@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/amendsio/amends/internal/nearest"
 )
 
 // checkPrivate checks the paths of pii and that nothing personal goes where it cannot be masked: into
@@ -48,7 +50,7 @@ func (c *checker) privateTarget(at string, p privatePath) {
 	case nameStep:
 		if _, known := c.index[p.name]; !known {
 			hint := ""
-			if near := nearest(p.name, c.names); near != "" {
+			if near := nearest.Name(p.name, c.names); near != "" {
 				hint = fmt.Sprintf("Did you mean step.%s?", near)
 			}
 			c.fault(at, "SG07", hint, "there is no step %q", p.name)
@@ -63,7 +65,7 @@ func (c *checker) privateTarget(at string, p privatePath) {
 			return
 		}
 		hint := ""
-		if near := nearest(name, slices.Sorted(maps.Keys(in.Properties))); near != "" {
+		if near := nearest.Name(name, slices.Sorted(maps.Keys(in.Properties))); near != "" {
 			hint = fmt.Sprintf("Did you mean input.%s?", near)
 		}
 		c.fault(at, "SG07", hint, "the input declares no %q", name)
