@@ -24,6 +24,7 @@ type checker struct {
 	newer     bool                // an expression uses what level 2 added
 	signals   bool                // an expression asks for signals
 	inBinding bool                // the expressions of bindings are being compiled
+	outside   *typeCheck          // nil unless types come from schemas
 	typed     map[string]*cel.Env // by the names of the items: environments with the declared input
 }
 
@@ -257,6 +258,9 @@ func (c *checker) found(path string, e *Expr, want wantType, at place) {
 	c.refs(path, e, at.rule)
 	c.checkInput(path, e, want, at.env.items)
 	c.checkCost(path, e)
+	if c.outside != nil {
+		c.outside.expr(c, path, e, want, at.env.items)
+	}
 }
 
 func (c *checker) refs(path string, e *Expr, rule refRule) {
