@@ -124,6 +124,9 @@ func (p *processor) Process(c *topology.Cycle, rec *topology.Record, msg any) er
 	if err := c.Failpoint(topology.FailDecode); err != nil {
 		return err
 	}
+	if m.err == nil && !isObject(rec.Value) {
+		m.err = errPayload // found out before anything is sent
+	}
 	if m.err != nil {
 		b := box{durable.NewInbox(c)}
 		a, ok := p.r.Handlers.Unreadable(p.r.work, b, m.Command, m.err, time.UnixMilli(c.Now()))
@@ -144,6 +147,14 @@ func (p *processor) Process(c *topology.Cycle, rec *topology.Record, msg any) er
 		return err
 	}
 	return c.Failpoint(topology.FailStage)
+}
+
+var errPayload = errors.New("the payload is not a JSON object")
+
+// isObject says that a payload is a JSON object; nothing stands for an empty one.
+func isObject(payload []byte) bool {
+	payload = bytes.TrimSpace(payload)
+	return len(payload) == 0 || payload[0] == '{' && json.Valid(payload)
 }
 
 // command answers a command, begins its call, or lets the call that is under way answer it.
