@@ -28,6 +28,8 @@ func detailOf(s *sagas.StepDef) string {
 			return fmt.Sprintf("%s@%d", s.Saga.Type, s.Saga.Version)
 		}
 		return s.Saga.Type
+	case s.Node == sagas.NodeAwait && s.Await != nil && s.Await.Topic != "":
+		return s.Await.Topic + waitWords(s.Await.Within, s.Await.OnTimeout)
 	case s.Node == sagas.NodeAwait && s.Await != nil:
 		return s.Await.Signal + waitWords(s.Await.Within, s.Await.OnTimeout)
 	case s.Node == sagas.NodeSleep && s.Sleep != nil:
@@ -173,6 +175,11 @@ func (n *node) about() string {
 			waits = append(waits, duration(w))
 		}
 		lines = append(lines, "waits "+strings.Join(waits, ", "))
+	case s.Await != nil && s.Await.Topic != "":
+		lines = append(lines, s.Await.Match+" = "+s.Await.Equals)
+		if s.Await.When != "" {
+			lines = append(lines, "which "+s.Await.When)
+		}
 	case s.Await != nil && s.Await.When != "":
 		lines = append(lines, "which "+s.Await.When)
 	case s.Fail != nil && s.Fail.Message != "":

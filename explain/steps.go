@@ -183,11 +183,17 @@ func (x *explainer) open(s *sagas.StepState) (b blocker, waits bool) {
 			Action{Do: s.Path + ": refuse it", Command: "amends refuse " + wid + " " + quote(s.Path), Path: s.Path})
 	case sagas.NodeAwait:
 		b.cause, b.by = CauseSignal, HeldBySignal
-		unfit := ""
+		unfit, name := "", sagas.AwaitedSignal(d, s)
 		for k := range x.Instance.Signals {
-			if x.Instance.Signals[k].Name == d.Await.Signal {
+			if x.Instance.Signals[k].Name == name {
 				unfit = ", and those that came do not meet its condition"
 			}
+		}
+		if d.Await.Route != "" {
+			_, value, _ := sagas.AwaitedValue(s)
+			b.sentence = fmt.Sprintf("%s waits for an event of topic %s with match value %s%s%s%s.", s.Path, d.Await.Topic, quote(value), unfit, x.until("it times out", s.Until), x.deadline())
+			b.actions = append(b.actions, Action{Do: "send the event as a signal, when it has happened and was not published", Command: "amends signal " + wid + " " + quote(name), Path: s.Path})
+			break
 		}
 		b.sentence = fmt.Sprintf("%s waits for the signal %s%s%s%s.", s.Path, d.Await.Signal, unfit, x.until("it times out", s.Until), x.deadline())
 		b.actions = append(b.actions, Action{Do: "send the signal, when what it stands for has happened", Command: "amends signal " + wid + " " + quote(d.Await.Signal), Path: s.Path})

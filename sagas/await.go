@@ -5,11 +5,19 @@ import (
 	"time"
 )
 
-// openAwait begins to wait for a signal, and takes the first match of those that came before.
+// openAwait begins to wait for a signal or an event, and takes the first match of those that came before.
 func (m *machine) openAwait(i int) {
 	d := m.plan(i).Await
+	what := []KV{{"signal", d.Signal}}
+	if d.Route != "" {
+		value, ok := m.openEvent(i)
+		if !ok {
+			return
+		}
+		what = []KV{{"topic", d.Topic}, {"value", value}}
+	}
 	m.openWait(i, d.Within, 0)
-	m.enter(i, m.untilDetail(i, KV{"signal", d.Signal})...)
+	m.enter(i, m.untilDetail(i, what...)...)
 	m.lookInBuffer(i)
 }
 

@@ -108,6 +108,9 @@ func (p Participant) canonical() *object {
 	o.set("ops", ops)
 	o.set("topic", p.Topic)
 	p.canonicalFormat(o)
+	if p.Correlate != nil {
+		o.set("correlate", p.Correlate.canonical())
+	}
 	return o
 }
 

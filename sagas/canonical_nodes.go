@@ -289,7 +289,11 @@ func (c *SagaDef) canonical() *object {
 
 func (s *StepDef) canonicalAwait() *object {
 	o := &object{}
-	o.set("signal", s.Await.Signal)
+	if s.Await.Topic == "" {
+		o.set("signal", s.Await.Signal)
+	} else {
+		s.Await.canonicalEvent(o)
+	}
 	setExpr(o, "when", s.Await.When)
 	s.setTimeout(o, s.Await.Within, s.Await.OnTimeout)
 	return o

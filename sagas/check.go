@@ -65,6 +65,7 @@ func (c *checker) check() *Plan {
 	c.plan.Output = c.mapping("output", d.Output, place{top, c.inOutput})
 	c.checkBindings()
 	c.checkPrivate()
+	c.checkCorrelates()
 	c.level()
 	if canonical := d.Canonical(); len(canonical) > MaxDefinitionBytes {
 		c.fault("", "SG01", "", "the definition has %d bytes in canonical form, the limit is %d", len(canonical), MaxDefinitionBytes)
@@ -177,7 +178,11 @@ func (c *checker) step(i int) {
 		ps.Saga.Input = c.mapping(path+"/saga/input", s.Saga.Input, before("input"))
 	case NodeAwait:
 		c.checkWait(i, path+"/await", s.Await.Within)
-		ps.Await.When = c.expr(path+"/await/when", s.Await.When, wantBool, place{env, c.onEvent(i)})
+		if s.Await.Topic != "" {
+			c.checkEvent(i)
+		} else {
+			ps.Await.When = c.expr(path+"/await/when", s.Await.When, wantBool, place{env, c.onEvent(i)})
+		}
 	case NodeSleep:
 		c.checkLength(i, path+"/sleep/for", "sleep", s.Sleep.For)
 		ps.Sleep.Until = c.expr(path+"/sleep/until", s.Sleep.Until, wantTime, before("until"))
@@ -280,7 +285,7 @@ func (c *checker) refs(path string, e *Expr, rule refRule) {
 func (c *checker) problem(path, expr string, p exprProblem) {
 	hint := ""
 	if c.inBinding && strings.Contains(p.text, "undeclared reference to") {
-		hint = "The expressions of a binding have event, headers, key, topic, partition, offset and time."
+		hint = "Expressions over an event have event, headers, key, topic, partition, offset and time."
 	}
 	c.r.add(c.inSource(path, expr, p.place), "SG23", path, hint, "%s", shortProblem(p.text))
 }

@@ -45,6 +45,7 @@ type Participant struct {
 	Topic     string        // default cmd.<name>
 	Format    string        // of its commands: FormatAvro; "" = JSON
 	Schema    *SchemaDef    // with FormatAvro; nil = what the registry keeps for the topic
+	Correlate *CorrelateDef // how it answers by events; nil = it echoes the token
 }
 
 // Offers says whether the participant answers op.

@@ -23,7 +23,7 @@ func TestDefinitionPageExamples(t *testing.T) {
 		}
 		n++
 		src := "saga: page\nversion: 1\ndeadline: 60d\nparticipants: {"
-		for _, p := range []string{"psp", "risk", "fx", "ledger", "stock", "hotel", "mail"} {
+		for _, p := range []string{"psp", "risk", "fx", "ledger", "stock", "hotel", "mail", "air"} {
 			src += p + ": {ops: [do, undo, inquire]}, "
 		}
 		d, err := ParseDefinition("docs/definition.md", []byte(src+"}\nsteps:\n"+text))
@@ -62,7 +62,7 @@ func TestDefinitionPage(t *testing.T) {
 		t.Error("the example differs from examples/card-payment/saga.yaml")
 	}
 	for what, fields := range map[string][]string{
-		"### Saga": definitionFields, "### Participant": participantFields, "### Nodes": commonFields, "### Call": callFields, "### Retry": retryFields,
+		"### Saga": definitionFields, "### Participant": participantFields, "### Correlate": correlateFields, "### Nodes": commonFields, "### Call": callFields, "### Retry": retryFields,
 		"### Undo": undoFields, "### Unknown outcomes": inquireFields, "### Input": inputFields, "### Bindings": onFields, "### each": eachFields, "### race": raceFields,
 		"### scope": scopeFields, "### repeat": repeatFields, "### saga": sagaFields, "### await": awaitFields, "### sleep": sleepFields, "### approve": approveFields,
 		"### emit": slices.Concat(emitFields, failFields, continueFields),

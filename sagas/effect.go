@@ -147,16 +147,40 @@ type Emit struct {
 	Payload []byte // canonical JSON
 }
 
+// Subscribe asks for events: the next one of a route that has the value becomes a signal of the name
+// Signal, or, when Reply is set, every one until Until becomes a reply to the command at that address.
+// The same again renews it.
+type Subscribe struct {
+	Route, Value string
+	WorkflowID   string
+	Run          uint32
+	Path         string
+	Group        string // saga type; "" for replies
+	Signal       string
+	Reply        *Address
+	Until        Time // of replies
+}
+
+// Unsubscribe takes the subscription of an await back.
+type Unsubscribe struct {
+	Route, Value string
+	WorkflowID   string
+	Run          uint32
+	Path         string
+}
+
 // Ignored says that the event had no effect and why, for the counters.
 // The reasons of refused operator actions are listed in step.go.
 type Ignored struct{ Reason string } // duplicate, stale, phantom, unknown-instance, unknown-path, unknown-definition, wrong-run, revision, not-active
 
-func (Command) effect()    {}
-func (Lifecycle) effect()  {}
-func (DeadLetter) effect() {}
-func (Result) effect()     {}
-func (Ignored) effect()    {}
-func (StartChild) effect() {}
-func (TellParent) effect() {}
-func (TellChild) effect()  {}
-func (Emit) effect()       {}
+func (Command) effect()     {}
+func (Lifecycle) effect()   {}
+func (DeadLetter) effect()  {}
+func (Result) effect()      {}
+func (Ignored) effect()     {}
+func (StartChild) effect()  {}
+func (TellParent) effect()  {}
+func (TellChild) effect()   {}
+func (Emit) effect()        {}
+func (Subscribe) effect()   {}
+func (Unsubscribe) effect() {}

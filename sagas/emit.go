@@ -66,6 +66,9 @@ func (m *machine) command(i int, a Address, key, forward Key, participant, name,
 	if a.Op != OpDo {
 		c.ForwardKey = forward.String()
 	}
+	if len(m.p.Correlates) > 0 { // before the command: an answer cannot come first
+		m.expectReply(i, &c)
+	}
 	m.effects = append(m.effects, c)
 }
 

@@ -121,6 +121,12 @@ func (m *machine) sendFirst(i int) {
 		m.hold(i, ReasonExpr, "undo.with: "+err.Error())
 		return
 	}
+	if len(m.p.Correlates) > 0 {
+		if _, err := m.replyValue(&Command{Participant: d.Participant, Key: key.String(), Payload: payload}); err != nil {
+			m.hold(i, ReasonExpr, "correlate.equals: "+err.Error())
+			return
+		}
+	}
 	size := len(payload) + len(record.Payload)
 	if len(payload) > MaxPayloadBytes || len(record.Payload) > MaxPayloadBytes || m.inst.weight()+size > maxForwardBytes {
 		m.hold(i, ReasonTooLarge, "the command takes "+strconv.Itoa(len(payload))+" bytes, its undo "+strconv.Itoa(len(record.Payload)))

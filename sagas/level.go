@@ -2,7 +2,8 @@ package sagas
 
 // MaxLevel is the highest feature level that this release knows. Level 1 is a list of plain calls;
 // level 2 adds all other nodes, order and undo edges by `after`, tags, policies, and the names and
-// functions that expressions got with them. Level 3 adds bindings, commands in Avro, and pii.
+// functions that expressions got with them. Level 3 adds bindings, correlation,
+// commands in Avro, and pii.
 const MaxLevel = 3
 
 // instanceLevel is the highest level of an instance: what came later is not in its record.
@@ -23,10 +24,34 @@ func (d *Definition) Level() uint32 {
 
 // usedLevel is the level by what the definition uses.
 func (d *Definition) usedLevel() uint32 {
-	if len(d.On) > 0 || len(d.PII) > 0 || d.usesFormats() {
+	if len(d.On) > 0 || len(d.PII) > 0 || d.usesFormats() || d.correlates() {
 		return 3
 	}
 	return d.machineLevel()
+}
+
+// correlates says whether events come to instances, or from participants, by a value.
+func (d *Definition) correlates() bool {
+	for _, p := range d.Participants {
+		if p.Correlate != nil {
+			return true
+		}
+	}
+	return awaitsEvents(d.Steps)
+}
+
+func awaitsEvents(list []StepDef) bool {
+	for i := range list {
+		if a := list[i].Await; a != nil && a.Topic != "" {
+			return true
+		}
+		for k := range list[i].Lanes {
+			if awaitsEvents(list[i].Lanes[k].Steps) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // machineLevel is the level by what instances do.

@@ -114,10 +114,15 @@ const (
 	TimeoutLane                            // the lane "timeout" runs, then the node is resolved
 )
 
-// AwaitDef waits for a signal.
+// AwaitDef waits for a signal, or for an event of a topic with a value: then Topic, Match and Equals are
+// set in place of Signal.
 type AwaitDef struct {
 	Signal    string
-	When      string // expression over the payload, named event; "" = the first one
+	Topic     string
+	Match     string        // expression over the event: its value
+	Equals    string        // expression: the value that is waited for
+	TTL       time.Duration // how long an event waits that is there before the await; 0 = not at all
+	When      string        // expression over the payload, named event; "" = the first one
 	Within    time.Duration
 	OnTimeout TimeoutRule
 }

@@ -13,7 +13,7 @@ import (
 
 var (
 	definitionFields  = []string{"saga", "version", "input", "id", "deadline", "participants", "steps", "output", "retention", "tags", "onFailure", "reuse", "requires", "start", "on", "pii"}
-	participantFields = []string{"ops", "keyWindow", "topic", "format", "schema"}
+	participantFields = []string{"ops", "keyWindow", "topic", "format", "schema", "correlate"}
 	inputFields       = []string{"required", "properties"}
 	retentionFields   = []string{"state", "marker"}
 )
@@ -187,6 +187,7 @@ func (dec *decoder) participants(n *node) {
 				continue
 			}
 			p.KeyWindow = dec.duration(v, path, "keyWindow", 0, true)
+			p.Correlate = dec.correlate(v.child("correlate"), path+"/correlate")
 			if ops := v.child("ops"); ops != nil {
 				p.Ops = dec.ops(ops, path+"/ops")
 			}

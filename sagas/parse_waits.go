@@ -6,8 +6,7 @@ import (
 
 var (
 	sagaFields    = []string{"type", "version", "id", "input", "reversible"}
-	awaitFields   = []string{"signal", "when", "within", "onTimeout"}
-	awaitLater    = []string{"topic", "match", "equals"}
+	awaitFields   = []string{"signal", "topic", "match", "equals", "ttl", "when", "within", "onTimeout"}
 	sleepFields   = []string{"for", "until", "wake"}
 	approveFields = []string{"roles", "not", "quorum", "within", "remindEvery", "onTimeout"}
 )
@@ -43,12 +42,12 @@ func (dec *decoder) child(n *node, path string) *SagaDef {
 func (dec *decoder) await(n *node, path string, st *StepDef, depth int) {
 	a := &AwaitDef{OnTimeout: TimeoutFail}
 	st.Await = a
-	if !dec.fields(n, path, "await", awaitFields, awaitLater) {
+	if !dec.fields(n, path, "await", awaitFields, nil) {
 		return
 	}
-	if slices.ContainsFunc(awaitLater, func(f string) bool { return n.child(f) != nil }) {
-		a.Signal = "-" // that it is missing is no news
-	} else if s := dec.required(n, path, "signal", "Name the signal that it waits for."); s != nil {
+	if isEvent(n) {
+		dec.awaitEvent(n, path, a)
+	} else if s := dec.required(n, path, "signal", "Name the signal that it waits for, or the topic of the events."); s != nil {
 		if name, ok := dec.str(s, path+"/signal", "signal"); ok {
 			if why := signalName.check(name); why != "" {
 				dec.fault(s.at, "SG03", path+"/signal", "", "%s", why)

@@ -126,7 +126,9 @@ type SagaPlan struct {
 // AwaitPlan is a compiled AwaitDef.
 type AwaitPlan struct {
 	AwaitDef
-	When *Expr
+	When   *Expr  // nil = every signal; of events, those that the route lets through
+	Route  string // name of the route that brings the events; "" = an await of a signal
+	Equals *Expr  // of events: the value
 }
 
 // SleepPlan is a compiled SleepDef.
@@ -158,18 +160,20 @@ type Plan struct {
 	Version         uint32
 	Digest          Digest
 	Steps           []PlanStep
-	Pivot           int           // plan index of the pivot, -1 = none
-	ID              *Expr         // the id part of the workflow ID from the input; nil = the start must carry one
-	Input           *InputRule    // nil = any JSON object
-	Deadline        time.Duration // 0 = none
-	Output          *Mapping      // nil = {}
-	Retention       time.Duration // full state after the end
-	MarkerRetention time.Duration // id marker after the end; older starts are refused
-	Tags            *Mapping      // nil = those of the start alone
-	OnFailure       FailurePolicy // 0 = Drain
-	Reuse           ReusePolicy   // 0 = ReuseNever
-	Requires        uint32        // feature level; 0 = 1
-	Bindings        []BindingPlan // events that start or signal instances
+	Pivot           int                       // plan index of the pivot, -1 = none
+	ID              *Expr                     // the id part of the workflow ID from the input; nil = the start must carry one
+	Input           *InputRule                // nil = any JSON object
+	Deadline        time.Duration             // 0 = none
+	Output          *Mapping                  // nil = {}
+	Retention       time.Duration             // full state after the end
+	MarkerRetention time.Duration             // id marker after the end; older starts are refused
+	Tags            *Mapping                  // nil = those of the start alone
+	OnFailure       FailurePolicy             // 0 = Drain
+	Reuse           ReusePolicy               // 0 = ReuseNever
+	Requires        uint32                    // feature level; 0 = 1
+	Bindings        []BindingPlan             // events that start or signal instances
+	Routes          []Route                   // events that come to instances by a value
+	Correlates      map[string]*CorrelatePlan // participants that answer by events
 	Definition      *Definition
 
 	plain   bool     // instances need no more than level 1, though the definition does

@@ -164,6 +164,7 @@ func TestSchemaFields(t *testing.T) {
 		{[]string{"properties", "start"}, startFields},
 		{[]string{"properties", "on", "items"}, onFields},
 		{[]string{"properties", "participants", "additionalProperties"}, participantFields},
+		{[]string{"properties", "participants", "additionalProperties", "properties", "correlate"}, correlateFields},
 		{[]string{"properties", "retention"}, retentionFields},
 		{inNode("retry"), retryFields},
 		{inNode("inquire"), inquireFields},

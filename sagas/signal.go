@@ -132,6 +132,7 @@ func (m *machine) deliver(ev *Signal, payload []byte) {
 		m.openMailbox(ev)
 	}
 	inst := m.inst
+	m.came = ev.Name
 	sig := BufferedSignal{Name: ev.Name, ID: ev.ID, Actor: ev.Actor, Payload: payload, At: m.now}
 	if ev.TTL > 0 {
 		sig.Expires = afterMillis(m.now, min(ev.TTL, mailboxMax.Milliseconds()))
@@ -156,7 +157,7 @@ func (m *machine) deliver(ev *Signal, payload []byte) {
 		inst.SeenSignals = append(slices.Clone(seen), signalHash(ev.ID))
 	}
 	m.signalFact(KindSignalled, "", &sig)
-	if !strings.HasPrefix(sig.Name, decisionPrefix) { // no expression asks for those
+	if !strings.HasPrefix(sig.Name, decisionPrefix) && !strings.HasPrefix(sig.Name, eventSignalPrefix) { // no expression asks for those
 		m.remind(&sig)
 	}
 	if taker < 0 {
@@ -228,7 +229,7 @@ func (m *machine) wants(i int, sig *BufferedSignal) bool {
 	}
 	switch d.Node {
 	case NodeAwait:
-		return d.Await.Signal == sig.Name && m.awaitMatches(i, sig)
+		return m.awaitSignal(i) == sig.Name && m.awaitMatches(i, sig)
 	case NodeSleep:
 		return contains(d.Sleep.Wake, sig.Name)
 	case NodeApprove:

@@ -154,6 +154,7 @@ func (m *machine) step(inst *Instance, ev Event) (*Instance, []Effect) {
 	if reason != "" {
 		return inst, append(m.effects, Ignored{Reason: reason})
 	}
+	m.subscribe(inst)
 	if m.dropped {
 		return nil, m.effects
 	}
@@ -170,9 +171,10 @@ type machine struct {
 	dropped     bool // the record is to be deleted
 	effects     []Effect
 	transitions int
-	tree        *tree // of a dynamic instance; nil = to be derived anew
-	moved       bool  // steps came or went during this walk, so indexes are not what they were
-	held        bool  // a failure waits for a pivot in flight: nothing new begins
+	tree        *tree  // of a dynamic instance; nil = to be derived anew
+	moved       bool   // steps came or went during this walk, so indexes are not what they were
+	held        bool   // a failure waits for a pivot in flight: nothing new begins
+	came        string // name of the signal that this event is
 	scope       scope
 }
 

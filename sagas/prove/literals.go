@@ -121,6 +121,7 @@ func (a *asker) nodes(list []sagas.StepDef) {
 			a.events[s.ID], a.event = f, f
 			a.truth(s.Await.When)
 			a.event = nil
+			a.expr(s.Await.Equals)
 		case s.Sleep != nil:
 			a.expr(s.Sleep.Until)
 			if f := a.lookup(s.Sleep.Until); f != nil {

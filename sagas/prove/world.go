@@ -29,6 +29,7 @@ func (x *explorer) known() []signal {
 		s := &x.plan.Steps[i]
 		var wake []string
 		switch {
+		case s.Await != nil && s.Await.Route != "": // its signal is known when it is open
 		case s.Await != nil:
 			for _, p := range x.payloads[i] {
 				add(s.Await.Signal, p)
@@ -66,6 +67,10 @@ func (x *explorer) arriving(s *state) []signal {
 			continue
 		}
 		switch d := x.stepOf(st.Path); {
+		case d.Await != nil && d.Await.Route != "": // an event comes when somebody waits; what is early waits elsewhere
+			for _, p := range x.payloads[st.Node] {
+				out = append(out, signal{name: sagas.AwaitedSignal(d, st), payload: p})
+			}
 		case d.Await != nil:
 			waited[d.Await.Signal] = true
 		case d.Sleep != nil:

@@ -56,7 +56,7 @@
 //	admin <action> [step=] [operator=] [reason=] [request=] [expect-rev=] [effect=done|none]
 //	      [output=] [by=5m]      retry, retry-new-key, resolve, waive, skip, compensate, suspend, resume,
 //	      extend; admin signal takes the arguments of signal too
-//	signal name= [id=] [actor=] [payload=] [ttl=] [to=<id>]
+//	signal name=|step= [id=] [actor=] [payload=] [ttl=] [to=<id>]
 //	childdone step= phase=completed|compensated|closed|rejected [child=] [run=] [code=] [message=] [output=]
 //	reverse, parentclosed [parent=] [parent-run=] [parent-step=]
 //	      what a parent tells a child that was started with start parent= [parent-step=] [reversible]

@@ -23,7 +23,9 @@ func (s *Script) readSignal(a *arguments, body string) (sagas.Signal, error) {
 	ev := sagas.Signal{IssuedAt: s.world.Now(), WorkflowID: s.world.View().WorkflowID}
 	var ok bool
 	if ev.Name, ok = a.text("name"); !ok {
-		return ev, fmt.Errorf("name= is needed")
+		if ev.Name = s.awaited(a); ev.Name == "" {
+			return ev, fmt.Errorf("name= is needed, or step= of an await that is open")
+		}
 	}
 	ev.ID, _ = a.text("id")
 	ev.Actor, _ = a.text("actor")
@@ -46,6 +48,21 @@ func (s *Script) readSignal(a *arguments, body string) (sagas.Signal, error) {
 		ev.WorkflowID = typ + "/" + id
 	}
 	return ev, nil
+}
+
+// awaited is the name of the signal that an open await waits for: an event comes as a signal whose name
+// has its value in it.
+func (s *Script) awaited(a *arguments) string {
+	path, _ := a.text("step")
+	inst := s.world.Instance()
+	if inst == nil || s.newest == nil {
+		return ""
+	}
+	i := inst.StepIndex(path)
+	if i < 0 {
+		return ""
+	}
+	return sagas.AwaitedSignal(&s.newest.Steps[inst.Steps[i].Node], &inst.Steps[i])
 }
 
 // admin reads an operator's action: its name is the bare argument.
@@ -203,11 +220,22 @@ func formatPeople(e sagas.Effect, keys *keyNames) (string, bool) {
 			line += " code=" + e.Done.Code
 		}
 		return line + compact(e.Done.Output), true
+	case sagas.Subscribe:
+		line := fmt.Sprintf("> subscribe %s %s=%s", e.Path, topicOf(e.Route), e.Value)
+		if e.Reply != nil {
+			line = fmt.Sprintf("> subscribe %s %s#%d.%d %s=%s", e.Path, e.Reply.Op, e.Reply.Round, e.Reply.Attempt, topicOf(e.Route), keys.short(e.Value))
+		}
+		return line, true
+	case sagas.Unsubscribe:
+		return fmt.Sprintf("> unsubscribe %s %s=%s", e.Path, topicOf(e.Route), e.Value), true
 	case sagas.TellChild:
 		return fmt.Sprintf("> tell child %s: %s", e.WorkflowID, eventName(e.Event)), true
 	}
 	return "", false
 }
+
+// topicOf is the topic of a route.
+func topicOf(route string) string { return route[:strings.LastIndexByte(route, '/')] }
 
 func endOf(p sagas.Phase) string {
 	if p == 0 {
