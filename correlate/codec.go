@@ -41,6 +41,7 @@ type storedParked struct {
 	Payload []byte   `json:"p,omitempty"` // not as JSON inside JSON: its bytes must not change
 	Groups  []string `json:"g,omitempty"`
 	TTL     int64    `json:"t,omitempty"`
+	Op      string   `json:"a,omitempty"`
 	Outcome string   `json:"o,omitempty"`
 	Effect  string   `json:"e,omitempty"`
 	Code    string   `json:"c,omitempty"`
@@ -60,7 +61,7 @@ func (e *Entity) Append(dst []byte) []byte {
 		out.Waits = append(out.Waits, storedWait{w.WorkflowID, w.Run, w.Path, w.Op, w.Group, w.Signal, w.Token, w.Keep, w.Until})
 	}
 	for _, p := range e.Parked {
-		out.Parked = append(out.Parked, storedParked{p.ID, p.Source, p.Binding, p.Payload, p.Groups, p.TTL, p.Answer.Outcome, p.Answer.Effect, p.Answer.Code, p.Met, p.Expires})
+		out.Parked = append(out.Parked, storedParked{p.ID, p.Source, p.Binding, p.Payload, p.Groups, p.TTL, p.Answer.Op, p.Answer.Outcome, p.Answer.Effect, p.Answer.Code, p.Met, p.Expires})
 	}
 	for _, x := range e.Seen {
 		out.Seen = append(out.Seen, storedSeen(x))
@@ -89,7 +90,7 @@ func Decode(b []byte) (*Entity, error) {
 		e.Waits = append(e.Waits, Wait{Place{w.WorkflowID, w.Run, w.Path, w.Op}, w.Group, w.Signal, w.Token, w.Keep, w.Until})
 	}
 	for _, p := range in.Parked {
-		e.Parked = append(e.Parked, Parked{Event{p.ID, p.Source, p.Binding, p.Payload, p.Groups, p.TTL, Answer{p.Outcome, p.Effect, p.Code}}, p.Met, p.Expires})
+		e.Parked = append(e.Parked, Parked{Event{p.ID, p.Source, p.Binding, p.Payload, p.Groups, p.TTL, Answer{p.Op, p.Outcome, p.Effect, p.Code}}, p.Met, p.Expires})
 	}
 	for _, x := range in.Seen {
 		e.Seen = append(e.Seen, Seen(x))

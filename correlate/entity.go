@@ -52,6 +52,7 @@ type Event struct {
 
 // Answer is what the event says as the reply of a participant.
 type Answer struct {
+	Op      string // the operation that it answers; "" = whichever waits
 	Outcome string
 	Effect  string
 	Code    string
@@ -165,6 +166,9 @@ func (e *Entity) Due() int64 {
 // met says whether a group has had the event.
 func (p *Parked) met(group string) bool { return slices.Contains(p.Met, group) }
 
+// suits says whether the event is for a wait: a reply may be to another operation.
+func (e *Event) suits(w *Wait) bool { return e.Answer.Op == "" || e.Answer.Op == w.Op }
+
 // over says whether every group that may wait for the event has had it.
 func (p *Parked) over() bool {
 	for _, g := range p.Groups {
@@ -177,7 +181,7 @@ func (p *Parked) over() bool {
 
 // size is what the event counts for MaxParkedBytes.
 func (e *Event) size() int {
-	n := len(e.ID) + len(e.Source) + len(e.Binding) + len(e.Payload) + len(e.Answer.Outcome) + len(e.Answer.Effect) + len(e.Answer.Code)
+	n := len(e.ID) + len(e.Source) + len(e.Binding) + len(e.Payload) + len(e.Answer.Op) + len(e.Answer.Outcome) + len(e.Answer.Effect) + len(e.Answer.Code)
 	for _, g := range e.Groups {
 		n += len(g)
 	}

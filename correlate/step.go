@@ -132,7 +132,7 @@ func (s *stepper) fits(name, value string, in Input) *Refused {
 	case Unsubscribe:
 		ok = ok && in.Place.WorkflowID != "" && short(in.Place.WorkflowID, in.Place.Path, in.Place.Op)
 	case Event:
-		ok = ok && in.ID != "" && short(in.ID, in.Source, in.Binding, in.Answer.Outcome, in.Answer.Effect, in.Answer.Code) && short(in.Groups...)
+		ok = ok && in.ID != "" && short(in.ID, in.Source, in.Binding, in.Answer.Op, in.Answer.Outcome, in.Answer.Effect, in.Answer.Code) && short(in.Groups...)
 		if len(in.Groups) > MaxGroups {
 			return &Refused{ClassInvalid, fmt.Sprintf(tooManyGroups, MaxGroups)}
 		}
@@ -199,7 +199,7 @@ func (s *stepper) subscribe(w Wait) {
 	}
 	for i := 0; i < len(s.e.Parked); i++ {
 		p := &s.e.Parked[i]
-		if p.met(w.Group) {
+		if p.met(w.Group) || !p.suits(&w) {
 			continue
 		}
 		ev := p.Event
@@ -260,7 +260,7 @@ func (s *stepper) event(ev Event) {
 	p := Parked{Event: ev}
 	last := Place{}
 	s.e.Waits = slices.DeleteFunc(s.e.Waits, func(w Wait) bool {
-		if !w.Keep && w.WorkflowID == last.WorkflowID { // an instance gets it once
+		if !ev.suits(&w) || !w.Keep && w.WorkflowID == last.WorkflowID { // an instance gets it once
 			return false
 		}
 		s.deliver(w, &ev, false)

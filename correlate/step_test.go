@@ -83,6 +83,13 @@ func TestReplies(t *testing.T) {
 	if got != "e>trip/1/pay f>trip/1/pay g>trip/1/pay" || len(e.Waits) != 1 || e.Waits[0].Token != "t2" {
 		t.Fatalf("got %s, waits %+v", got, e.Waits)
 	}
+	undo := w
+	undo.Op, undo.Token = "undo", "u1"
+	back := event("back", "")
+	back.Answer.Op = "undo"
+	if _, got := play(t, e, back, Subscribe{undo}, event("any", "")); got != "back>trip/1/pay any>trip/1/pay any>trip/1/pay" {
+		t.Errorf("an answer to another operation: %s", got)
+	}
 	e, effects := Step(e, "air", "PNR", event("h", ""), 100)
 	if len(effects) != 0 || len(e.Waits) != 0 || len(e.Parked) != 1 {
 		t.Fatalf("after its time: %v %+v", effects, e)

@@ -14,6 +14,7 @@ func (c *CorrelateDef) canonical() *object {
 	setExpr(o, "when", c.When)
 	setExpr(o, "match", c.Match)
 	setExpr(o, "equals", c.Equals)
+	setExpr(o, "op", c.Op)
 	setExpr(o, "outcome", c.Outcome)
 	setExpr(o, "code", c.Code)
 	setExpr(o, "effect", c.Effect)

@@ -61,15 +61,19 @@ func (c *checker) checkCorrelates() {
 	sort.Strings(names)
 	for _, name := range names {
 		d, path := c.d.Participants[name].Correlate, "participants/"+name+"/correlate"
-		r := Route{Topic: d.Topic, TTL: d.TTL, Name: routeName(d.Topic, "reply", d.Match, d.When, d.Outcome, d.Code, d.Effect)}
+		r := Route{Topic: d.Topic, TTL: d.TTL, Name: routeName(d.Topic, "reply", d.Match, d.When, d.Op, d.Outcome, d.Code, d.Effect)}
 		c.overEvent(func() {
 			r.When = c.expr(path+"/when", d.When, wantBool, record)
 			r.Match = c.expr(path+"/match", d.Match, wantString, record)
+			r.Op = c.expr(path+"/op", d.Op, wantString, record)
 			r.Outcome = c.expr(path+"/outcome", d.Outcome, wantString, record)
 			r.Code = c.expr(path+"/code", d.Code, wantString, record)
 			r.Effect = c.expr(path+"/effect", d.Effect, wantString, record)
 		})
 		plan := &CorrelatePlan{Name: r.Name, Equals: c.expr(path+"/equals", d.Equals, wantString, place{exprEnv{env: celEnv}, inCommand})}
+		if plan.Equals != nil && !plan.Equals.refs.key && d.Op == "" && len(c.d.Participants[name].Ops) > 1 {
+			c.fault(path+"/equals", "SG21", "Add op:, or make the value from key.", "a do and its undo can have the same value, so an event does not say which of them it answers")
+		}
 		if c.plan.Correlates == nil {
 			c.plan.Correlates = map[string]*CorrelatePlan{}
 		}

@@ -17,6 +17,7 @@ type CorrelateDef struct {
 	When    string // expression over the event without its "="; "" = every event
 	Match   string // expression over the event
 	Equals  string // expression over the command: input is its value, key its saga-key; "" = the saga-key
+	Op      string // expression over the event: do, undo or inquire, when one value names several commands; "" = each has its own
 	Outcome string // expression over the event: an outcome of the protocol
 	Code    string // expression over the event; "" = none
 	Effect  string // expression over the event: none, done or unknown; "" = the default of the outcome
@@ -37,6 +38,7 @@ type Route struct {
 	Group   string        // the saga type whose awaits it serves; "" = replies
 	When    *Expr         // over the event; nil = every event
 	Match   *Expr         // over the event: the value
+	Op      *Expr         // of replies: the operation that is answered; nil = any
 	Outcome *Expr         // of replies
 	Code    *Expr         // nil = none
 	Effect  *Expr         // nil = the default of the outcome

@@ -7,7 +7,7 @@ import (
 
 var (
 	eventFields     = []string{"topic", "match", "equals", "ttl"} // of an await, beside awaitFields
-	correlateFields = []string{"topic", "when", "match", "equals", "outcome", "code", "effect", "ttl"}
+	correlateFields = []string{"topic", "when", "match", "equals", "op", "outcome", "code", "effect", "ttl"}
 )
 
 // awaitEvent reads what an await of events has in place of signal:.
@@ -69,6 +69,7 @@ func (dec *decoder) correlate(n *node, path string) *CorrelateDef {
 	c.When = dec.expression(n.child("when"), path+"/when")
 	c.Match = dec.expression(dec.required(n, path, "match", "Say where the event has the saga-key of the command, for example match: '=event.ref'."), path+"/match")
 	c.Equals = dec.expression(n.child("equals"), path+"/equals")
+	c.Op = dec.expression(n.child("op"), path+"/op")
 	c.Outcome = dec.expression(dec.required(n, path, "outcome", `Say what the event means, for example outcome: '=event.paid ? "ok" : "rejected"'.`), path+"/outcome")
 	c.Code = dec.expression(n.child("code"), path+"/code")
 	c.Effect = dec.expression(n.child("effect"), path+"/effect")
