@@ -96,12 +96,6 @@ const (
 	seenLeast = int64(time.Hour / time.Millisecond)
 )
 
-// Key is the key under which records about a value travel and its entity is kept: 32 hexadecimal digits.
-func Key(name, value string) string {
-	sum := digest(name, value)
-	return hex.EncodeToString(sum[:16])
-}
-
 // SignalID is the id of the signal that an event becomes for one instance: the same for repetitions.
 func SignalID(name, value, event, workflowID string) string {
 	sum := digest(name, value, event, workflowID)

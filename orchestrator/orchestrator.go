@@ -214,6 +214,9 @@ func (o *Orchestrator) usable(ctx context.Context, adm *kadm.Client, plans []*sa
 		if err == nil {
 			err = ensureEvents(ctx, adm, o.cfg, allEventTopics([]*sagas.Plan{p}), o.layout.partitions)
 		}
+		if err == nil {
+			err = ensureCorrelation(ctx, adm, o.cfg, o.topics, []*sagas.Plan{p}, o.layout)
+		}
 		if err != nil {
 			faults[p] = err
 		}

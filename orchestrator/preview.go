@@ -202,6 +202,10 @@ func (p *processor) preview(inst *sagas.Instance, prop Proposal, record *topolog
 		case sagas.Emit:
 			rec := p.domainEvent(&e, prop.WorkflowID)
 			out.Other = append(out.Other, PreviewRecord{Kind: "event", Topic: rec.Topic, Partition: -1, Key: string(rec.Key), Payload: words.JSON(x.Published("", jsonOr(rec.Value)))})
+		case sagas.Subscribe:
+			out.Other = append(out.Other, PreviewRecord{Kind: "subscribe", Topic: p.topics.Correlation, Partition: -1, Key: string(protocol.CorrelationKey(e.Route, e.Value)), Path: e.Path})
+		case sagas.Unsubscribe:
+			out.Other = append(out.Other, PreviewRecord{Kind: "unsubscribe", Topic: p.topics.Correlation, Partition: -1, Key: string(protocol.CorrelationKey(e.Route, e.Value)), Path: e.Path})
 		case sagas.StartChild:
 			out.Other = append(out.Other, PreviewRecord{Kind: "start-child", Partition: -1, Key: e.Start.WorkflowID})
 		case sagas.TellChild:

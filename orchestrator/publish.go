@@ -76,6 +76,9 @@ func apply(ctx context.Context, cfg Config, defs []*sagas.Definition, activate b
 	if err := ensureEvents(ctx, adm, cfg, allEventTopics(plans), lay.partitions); err != nil {
 		return nil, err
 	}
+	if err := ensureCorrelation(ctx, adm, cfg, topics, plans, lay); err != nil {
+		return nil, err
+	}
 	var out []Published
 	err = withPublisher(ctx, cfg, true, func(p *publisher) error {
 		level, err := p.newLevel(ctx)

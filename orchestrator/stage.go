@@ -74,6 +74,10 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 			}
 		case sagas.Emit:
 			c.Emit(p.domainEvent(&e, o.wid))
+		case sagas.Subscribe:
+			c.Emit(p.subscribe(&e))
+		case sagas.Unsubscribe:
+			c.Emit(p.unsubscribe(&e))
 		case sagas.Waits:
 			if err := c.Wait(e.Topic, []byte(o.wid)); err != nil {
 				return err

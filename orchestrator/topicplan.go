@@ -42,6 +42,9 @@ func plannedTopics(cfg Config, topics protocol.Topics, defs []*sagas.Definition,
 		return nil, err
 	}
 	all := topics.Plan(l.partitions, l.tasks, rf)
+	if correlates(plans) {
+		all = append(all, topics.CorrelationPlan(l.partitions, l.partitions, rf)...)
+	}
 	for _, name := range allCommandTopics(plans) {
 		all = append(all, protocol.CommandTopicPlan(name, l.partitions, rf))
 	}
@@ -152,7 +155,8 @@ func CreateTopics(ctx context.Context, cfg Config, defs []*sagas.Definition) err
 		if err != nil {
 			return err
 		}
-		return errors.Join(ensureCommands(ctx, adm, cfg, allCommandTopics(plans), l.partitions), ensureEvents(ctx, adm, cfg, allEventTopics(plans), l.partitions))
+		return errors.Join(ensureCommands(ctx, adm, cfg, allCommandTopics(plans), l.partitions), ensureEvents(ctx, adm, cfg, allEventTopics(plans), l.partitions),
+			ensureCorrelation(ctx, adm, cfg, topics, plans, l))
 	})
 }
 

@@ -53,6 +53,15 @@ func (t Topics) Plan(partitions, tasks int32, replication int16) []TopicPlan {
 	}
 }
 
+// CorrelationPlan returns how the topics of correlation should be. They are made when the first definition
+// needs them.
+func (t Topics) CorrelationPlan(partitions, tasks int32, replication int16) []TopicPlan {
+	return []TopicPlan{
+		{t.CorrelationState, "changelog of who waits for which value, and of early events", tasks, replication, changelog(replication)},
+		{t.Correlation, "who waits for which value, and the events that have one; only the engine writes it", partitions, replication, log(replication, 7*day)},
+	}
+}
+
 // CommandTopicPlan returns how a participant's command topic should be. Its retention bounds how
 // long a command can wait for the participant.
 func CommandTopicPlan(topic string, partitions int32, replication int16) TopicPlan {

@@ -15,6 +15,9 @@ type Topics struct {
 	Defs      string // compacted definitions
 	Members   string // compacted membership
 	DLQ       string // dead letters
+
+	Correlation      string // who waits for which value, and the events that have one; there when a definition needs it
+	CorrelationState string // compacted changelog of what is known of each value
 }
 
 // NewTopics returns the topics of a namespace.
@@ -32,6 +35,9 @@ func NewTopics(ns string) (Topics, error) {
 		Defs:      app + "defs",
 		Members:   app + "members",
 		DLQ:       app + "dlq",
+
+		Correlation:      app + "correlation",
+		CorrelationState: app + "correlation-state",
 	}, nil
 }
 

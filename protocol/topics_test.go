@@ -8,7 +8,7 @@ import (
 func TestTopics(t *testing.T) {
 	got, err := NewTopics("pay")
 	want := Topics{"pay.saga.intake", "pay.saga.replies", "pay.saga.control", "pay.saga.lifecycle", "pay.saga.state",
-		"pay.saga.defs", "pay.saga.members", "pay.saga.dlq"}
+		"pay.saga.defs", "pay.saga.members", "pay.saga.dlq", "pay.saga.correlation", "pay.saga.correlation-state"}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}

@@ -10,11 +10,10 @@ func (m *machine) openAwait(i int) {
 	d := m.plan(i).Await
 	what := []KV{{"signal", d.Signal}}
 	if d.Route != "" {
-		value, ok := m.openEvent(i)
-		if !ok {
+		if !m.openEvent(i) {
 			return
 		}
-		what = []KV{{"topic", d.Topic}, {"value", value}}
+		what = []KV{{"topic", d.Topic}} // the value may be personal
 	}
 	m.openWait(i, d.Within, 0)
 	m.enter(i, m.untilDetail(i, what...)...)

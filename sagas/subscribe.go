@@ -23,8 +23,9 @@ type subscription struct {
 // signal is the name of the signal that its events become.
 func (s *subscription) signal() string { return eventSignal(s.route, s.value) }
 
-// openEvent fixes which value the READY step i waits for. A value that cannot be had holds the step.
-func (m *machine) openEvent(i int) (value string, ok bool) {
+// openEvent fixes which value the READY step i waits for, and says whether it could: a value that
+// cannot be had holds the step.
+func (m *machine) openEvent(i int) bool {
 	d := m.plan(i).Await
 	value, err := d.Equals.String(m.scopeAt(i))
 	if err == nil && (value == "" || len(value) > MaxMatchBytes) {
@@ -32,13 +33,13 @@ func (m *machine) openEvent(i int) (value string, ok bool) {
 	}
 	if err != nil {
 		m.hold(i, ReasonExpr, "await.equals: "+err.Error())
-		return "", false
+		return false
 	}
 	o := &object{}
 	o.set("route", d.Route)
 	o.set("value", value)
 	m.inst.Steps[i].Payload = appendJSON(nil, o)
-	return value, true
+	return true
 }
 
 // awaitSignal is the name of the signal that the open await i waits for.
