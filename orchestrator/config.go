@@ -12,6 +12,7 @@ import (
 
 	"github.com/amendsio/amends/explain"
 	"github.com/amendsio/amends/protocol"
+	"github.com/amendsio/amends/schema"
 	"github.com/amendsio/amends/topology"
 )
 
@@ -71,6 +72,9 @@ type Config struct {
 	// AllowOldTransactions lets the process run on brokers below transaction.version 2, where a commit
 	// that was delayed in the network can end a later transaction: exactly once no longer holds.
 	AllowOldTransactions bool
+
+	// Codec reads the values of events for bindings. Default: schema.Plain, which reads JSON.
+	Codec schema.Codec
 
 	// TokenSecret signs the tokens of commands, so that a reply can only come from somebody who has
 	// seen its command. All processes of a namespace need the same. Empty means unsigned. At least

@@ -49,7 +49,8 @@ type loaded struct {
 type catalog struct {
 	versions map[definitionRef]*loaded
 	active   map[string]uint32
-	level    uint32 // feature level as published; 0 = never
+	since    map[string]time.Time // when the active version became it
+	level    uint32               // feature level as published; 0 = never
 
 	secrets   map[string]secret // by type: see private
 	anySecret bool
@@ -95,7 +96,7 @@ type definitions struct {
 
 func newDefinitions(namespace, topic string, log *slog.Logger) *definitions {
 	d := &definitions{namespace: namespace, topic: topic, log: log, waiting: map[definitionRef]*sagas.Plan{}}
-	d.current.Store(&catalog{versions: map[definitionRef]*loaded{}, active: map[string]uint32{}})
+	d.current.Store(&catalog{versions: map[definitionRef]*loaded{}, active: map[string]uint32{}, since: map[string]time.Time{}})
 	return d
 }
 
@@ -140,7 +141,7 @@ func (d *definitions) tail(ctx context.Context, cl *kgo.Client) {
 // absorb takes records in and replaces the catalog once.
 func (d *definitions) absorb(ctx context.Context, recs []*kgo.Record) {
 	old := d.current.Load()
-	next := &catalog{versions: maps.Clone(old.versions), active: maps.Clone(old.active), level: old.level}
+	next := &catalog{versions: maps.Clone(old.versions), active: maps.Clone(old.active), since: maps.Clone(old.since), level: old.level}
 	news := false
 	for _, rec := range recs {
 		if rec.Attrs.IsControl() {
@@ -161,9 +162,11 @@ func (d *definitions) absorb(ctx context.Context, recs []*kgo.Record) {
 			d.log.Warn("record in the definitions topic has a strange key", "topic", d.topic, "offset", rec.Offset)
 		case version == activeAlias:
 			if n, err := strconv.ParseUint(string(rec.Value), 10, 32); err == nil && n > 0 {
-				next.active[typ], news = uint32(n), true
+				next.active[typ], next.since[typ], news = uint32(n), rec.Timestamp, true
 			} else {
 				delete(next.active, typ)
+				delete(next.since, typ)
+				news = true
 			}
 		case rec.Value == nil:
 			if n, err := strconv.ParseUint(version, 10, 32); err == nil {

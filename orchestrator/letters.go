@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/bindings"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
@@ -27,6 +28,7 @@ type Letter struct {
 	WorkflowID string          `json:"workflowId,omitempty"`
 	From       Place           `json:"from"` // of the record that was set aside
 	Node       string          `json:"node,omitempty"`
+	Binding    string          `json:"binding,omitempty"` // that set it aside
 	Key        string          `json:"key,omitempty"`
 	Headers    []Header        `json:"headers,omitempty"` // of the record, without the reason
 	Kind       string          `json:"kind,omitempty"`    // what the record says it is, where that can be read
@@ -116,6 +118,7 @@ func (o *Orchestrator) letterOf(rec *kgo.Record) (Letter, json.RawMessage) {
 		original = d.Original
 		l.Class, l.Stage, l.Message, l.WorkflowID, l.Node = d.Class, d.Stage, d.Message, d.WorkflowID, d.Node
 		l.From = Place{d.Topic, d.Partition, d.Offset}
+		l.Binding = bindings.KeyOfGroup(o.cfg.Namespace, d.Group)
 	}
 	for _, h := range original {
 		if h.Key != protocol.HeaderToken {
@@ -289,6 +292,17 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 		// The walk forwards it anew, and an edited record is JSON whatever it was before.
 		return h.Key == topology.HeaderForwarded || r.Value != nil && h.Key == protocol.HeaderContentType && d.Topic != o.topics.Replies
 	})
+	if l.Binding != "" { // the event goes through its binding, and not to its topic a second time
+		d.Original = headers
+		list, err := o.bindLetter(ctx, l.Binding, rec, d, value)
+		if err != nil {
+			return Replayed{}, err
+		}
+		rec, value, d.Topic, headers = list[0], list[0].Value, list[0].Topic, nil
+		for _, h := range rec.Headers {
+			headers = append(headers, protocol.Header(h))
+		}
+	}
 	msg, err := o.decodeLetter(d.Topic, rec.Key, value, headers)
 	if err != nil {
 		return Replayed{}, badRecord(err)

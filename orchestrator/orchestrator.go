@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/bindings"
 	"github.com/amendsio/amends/explain"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
@@ -27,7 +28,9 @@ type Orchestrator struct {
 	announcer   *announcer
 	logs        *logReader
 	desk        *desk
-	layout      layout // set before worker
+	router      *bindings.Router
+	rebind      chan struct{} // has a token when the bindings may be others
+	layout      layout        // set before worker
 	worker      atomic.Pointer[topology.Worker]
 	sender      atomic.Pointer[kgo.Client]       // while Run works
 	facts       atomic.Pointer[explain.Gatherer] // while Run works
@@ -54,6 +57,10 @@ func New(cfg Config) (*Orchestrator, error) {
 	o.desk = newDesk(topics.Members, cfg.Logger)
 	o.announcer = newAnnouncer(cfg, topics.Members)
 	o.mu.tallies = map[int32]*tally{}
+	o.rebind = make(chan struct{}, 1)
+	if o.router, err = newRouter(cfg, o.metrics); err != nil {
+		return nil, configError([]string{err.Error()})
+	}
 	o.metrics.registry.MustRegister(&storeCollector{o: o}, newStoreBytesCollector(o), &destinationCollector{o: o}, newStandbyCollector(o.Standbys))
 	return o, nil
 }
@@ -97,6 +104,10 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		for task := range o.layout.tasks {
 			w.Wake(task)
 		}
+		select {
+		case o.rebind <- struct{}{}:
+		default:
+		}
 	}
 	sender, err := kgo.NewClient(o.cfg.clientOpts(kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))...)
 	if err != nil {
@@ -116,6 +127,12 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	tail.Go(func() { o.definitions.tail(tailCtx, cl) })
 	tail.Go(func() { o.announcer.run(tailCtx) })
 	tail.Go(func() { o.desk.tail(tailCtx, o.cfg) })
+	tail.Go(func() { o.bind(tailCtx) })
+	tail.Go(func() {
+		if err := o.router.Run(tailCtx); err != nil {
+			o.cfg.Logger.Error("bindings are not read", "err", err)
+		}
+	})
 	err = w.Run(ctx)
 	stopTail()
 	tail.Wait()
@@ -261,6 +278,7 @@ func (o *Orchestrator) LookAgain() {
 
 // Crash ends Run as kill -9 would end the process; see topology.Worker.
 func (o *Orchestrator) Crash() {
+	o.router.Crash()
 	if w := o.worker.Load(); w != nil {
 		w.Crash()
 	}

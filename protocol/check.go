@@ -52,6 +52,14 @@ func checkID(id string) error {
 	return checkName("id", id, MaxID)
 }
 
+// ValidateID checks the id part of a workflow ID.
+func ValidateID(id string) error {
+	if err := checkID(id); err != nil {
+		return err
+	}
+	return nil
+}
+
 // checkName accepts any printable text.
 func checkName(field, s string, max int) error {
 	if len(s) > max {

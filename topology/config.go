@@ -112,6 +112,12 @@ type Config struct {
 	// AllowTruncatedInput.
 	Begin func(ctx context.Context, topic string, partition int32, first int64) (int64, error)
 
+	// AllowLostInput lets a task whose position is gone from an input, because
+	// Kafka has deleted the records or the topic was made anew, go on at the
+	// oldest record that is there, with a word in the log. For topics of others,
+	// whose retention nobody here decides. Default: the task halts.
+	AllowLostInput bool
+
 	// Compression of what tasks produce, best first. Default: lz4, then none.
 	Compression []kgo.CompressionCodec
 

@@ -181,6 +181,10 @@ func (c *consumer) failed(f *feed, err error) {
 	switch {
 	case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &lost):
 		c.cl.PauseFetchPartitions(map[string][]int32{f.topic: {f.partition}})
+		if c.cfg.AllowLostInput && c.what == "input" { // the next takeover goes on with what is there
+			f.fault(fmt.Errorf("%w: input %s/%d has lost records at offset %d: %w", ErrRetry, f.topic, f.partition, f.next, err))
+			return
+		}
 		f.fault(halt("%s %s/%d has lost records: the task is at offset %d: %w", c.what, f.topic, f.partition, f.next, err))
 	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
 		c.cl.PauseFetchPartitions(map[string][]int32{f.topic: {f.partition}})

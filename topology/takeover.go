@@ -102,12 +102,42 @@ func (t *task) resume(ctx context.Context) error {
 			fresh[topic] = append(fresh[topic], partition)
 		}
 	})
+	if t.cfg.AllowLostInput && len(last.Inputs) > 0 {
+		if err := t.skipLost(ctx, &known); err != nil {
+			return err
+		}
+	}
 	if len(fresh) > 0 {
 		if err := t.startFresh(ctx, fresh); err != nil {
 			return err
 		}
 	}
 	t.positions.keep(last.Inputs, last.Ahead)
+	return nil
+}
+
+// skipLost moves positions that are gone from their inputs to the oldest record that is there.
+func (t *task) skipLost(ctx context.Context, known *positions) error {
+	adm := kadm.NewClient(t.w.admin)
+	starts, err := adm.ListStartOffsets(ctx, t.cfg.Inputs...)
+	if err != nil {
+		return fmt.Errorf("start of inputs: %w", err)
+	}
+	ends, err := adm.ListEndOffsets(ctx, t.cfg.Inputs...)
+	if err != nil {
+		return fmt.Errorf("end of inputs: %w", err)
+	}
+	t.w.layout.owned(t.cfg, t.id, func(topic string, partition int32) {
+		next, ok := known.next(topic, partition)
+		start, ok1 := starts.Lookup(topic, partition)
+		end, ok2 := ends.Lookup(topic, partition)
+		if !ok || !ok1 || !ok2 || start.Err != nil || end.Err != nil || next >= start.Offset && next <= end.Offset {
+			return
+		}
+		t.log.Warn("records of an input are gone before they were read, going on with the oldest", "topic", topic, "partition", partition,
+			"position", next, "oldest", start.Offset, "end", end.Offset)
+		t.positions.set(topic, partition, start.Offset)
+	})
 	return nil
 }
 

@@ -122,8 +122,13 @@ var rules = map[string]rule{
 		third: []string{kgo, "go.opentelemetry.io/otel", "github.com/prometheus/client_golang/"},
 		why:   "telemetry tells others what the engine committed: it reads facts and spans and changes nothing",
 	},
+	"bindings": {
+		own:   []string{"sagas", "protocol", "schema", "topology"},
+		third: []string{kgo, "github.com/prometheus/client_golang/"},
+		why:   "bindings reads topics of others on topology: of the engine it knows what goes on the intake",
+	},
 	"orchestrator": {
-		own:   []string{"sagas", "protocol", "topology", "statestore", "query", "explain"},
+		own:   []string{"sagas", "protocol", "topology", "statestore", "query", "explain", "bindings", "schema"},
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "orchestrator is sagas on topology: it reaches the store through the Cycle and the View",
 	},
