@@ -10,9 +10,13 @@ import (
 // Index is what the stores derive.
 var Index = index
 
-// FindIn is what one task finds.
-func FindIn(ctx context.Context, s *statestore.Store, q *query.Query, after string, limit int) ([]Row, string, error) {
-	return findIn(ctx, s, q, after, limit)
+// FindAll is what the tasks of a process find.
+func FindAll(ctx context.Context, stores map[int32]*statestore.Store, q *query.Query, after string, limit int) (Part, error) {
+	var list []frontier
+	for task, s := range stores {
+		list = append(list, frontier{task: task, view: s})
+	}
+	return findAll(ctx, list, q, after, limit)
 }
 
 // CountIn is what one task counts.

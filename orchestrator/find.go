@@ -39,22 +39,18 @@ func (o *Orchestrator) Find(ctx context.Context, q *query.Query, after string, l
 	if w == nil {
 		return out, nil
 	}
+	var stores []frontier
 	for _, t := range w.Tasks() {
-		view, ok := w.View(t.Task)
-		if !ok {
-			continue
+		if view, ok := w.View(t.Task); ok {
+			stores = append(stores, frontier{task: t.Task, view: view})
 		}
-		rows, upto, err := findIn(ctx, view, q, after, limit)
-		switch {
-		case errors.Is(err, topology.ErrNotRunning):
-			continue
-		case ctx.Err() != nil:
-			return Part{}, ctx.Err()
-		case err != nil:
-			return Part{}, storeError(err)
-		}
-		out.Rows = append(out.Rows, rows...)
-		out.Tasks = append(out.Tasks, TaskPart{t.Task, upto})
+	}
+	out, err := findAll(ctx, stores, q, after, limit)
+	switch {
+	case ctx.Err() != nil:
+		return Part{}, ctx.Err()
+	case err != nil:
+		return Part{}, storeError(err)
 	}
 	return out, nil
 }
@@ -75,31 +71,6 @@ type countedStore interface {
 	Counted(prefix string) (n map[string]int64, ok bool, err error)
 }
 
-// findIn returns up to limit + 1 rows of one store: one more tells that there is more.
-func findIn(ctx context.Context, view store, q *query.Query, after string, limit int) (rows []Row, upto string, err error) {
-	examined := 0
-	err = walk(view, q, after, func(key, value []byte) bool {
-		if examined++; examined > maxExamined || examined%256 == 0 && ctx.Err() != nil {
-			return false
-		}
-		upto = string(key)
-		if row, ok := match(q, value); ok {
-			rows = append(rows, row)
-		}
-		if len(rows) > limit {
-			return false
-		}
-		return true
-	})
-	if err == nil {
-		err = ctx.Err()
-	}
-	if examined <= maxExamined && len(rows) <= limit {
-		upto = ""
-	}
-	return rows, upto, err
-}
-
 // match reads a stored instance and decides about it.
 func match(q *query.Query, value []byte) (Row, bool) {
 	s, err := sagas.Summarise(value)
@@ -110,14 +81,14 @@ func match(q *query.Query, value []byte) (Row, bool) {
 		return Row{}, false
 	}
 	row := rowOf(s)
+	var tags []sagas.KV
+	have := false
 	if !q.Match(&query.Row{
 		WorkflowID: row.WorkflowID, Type: row.Type, Version: row.Version, Run: row.Run, Status: row.Status, Phase: row.Phase,
 		Attention: s.Attention, Active: s.Phase.Active(), Started: int64(row.StartedAt), Updated: int64(row.UpdatedAt), Due: int64(row.Due),
 		Tags: func() []query.Tag {
-			tags, err := sagas.ReadTags(value)
-			if err != nil {
-				return nil
-			}
+			tags, _ = sagas.ReadTags(value) // none of one that cannot be read
+			have = true
 			out := make([]query.Tag, len(tags))
 			for i, t := range tags {
 				out[i] = query.Tag{Name: t.Key, Value: t.Value}
@@ -127,7 +98,15 @@ func match(q *query.Query, value []byte) (Row, bool) {
 	}) {
 		return Row{}, false
 	}
-	row.fill(value, s.Attention)
+	if !have {
+		tags, _ = sagas.ReadTags(value)
+	}
+	for _, t := range tags {
+		row.Tags = append(row.Tags, sagas.TagView(t))
+	}
+	if s.Attention {
+		row.fill(value)
+	}
 	return row, true
 }
 
@@ -137,16 +116,8 @@ func hidesMarkers(q *query.Query) bool {
 	return p.Statuses == nil && p.Loose == nil && p.Phases == nil
 }
 
-// fill adds what is not in the head of the record.
-func (r *Row) fill(value []byte, attention bool) {
-	if tags, err := sagas.ReadTags(value); err == nil {
-		for _, t := range tags {
-			r.Tags = append(r.Tags, sagas.TagView(t))
-		}
-	}
-	if !attention {
-		return
-	}
+// fill adds why somebody should look at it.
+func (r *Row) fill(value []byte) {
 	rec, err := sagas.OpenRecord(value, func(sagas.PageKey) ([]byte, error) { return nil, nil })
 	if err != nil {
 		return

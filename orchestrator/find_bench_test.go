@@ -107,15 +107,8 @@ func (m *million) Routes(context.Context) ([]orchestrator.Route, error) {
 	}
 	return routes, nil
 }
-func (m *million) Find(ctx context.Context, q *query.Query, after string, limit int) (p orchestrator.Part, err error) {
-	for task, s := range m.stores {
-		rows, upto, err := orchestrator.FindIn(ctx, s, q, after, limit)
-		if err != nil {
-			return p, err
-		}
-		p.Rows, p.Tasks = append(p.Rows, rows...), append(p.Tasks, orchestrator.TaskPart{Task: task, Upto: upto})
-	}
-	return p, nil
+func (m *million) Find(ctx context.Context, q *query.Query, after string, limit int) (orchestrator.Part, error) {
+	return orchestrator.FindAll(ctx, m.stores, q, after, limit)
 }
 func (m *million) Count(ctx context.Context, q *query.Query) (t orchestrator.Tally, err error) {
 	for task, s := range m.stores {

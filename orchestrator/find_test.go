@@ -56,8 +56,18 @@ func plantedStore(t interface {
 	return s
 }
 
+// findIn is what a process with these stores finds.
+func findIn(ctx context.Context, q *query.Query, after string, limit int, stores ...*statestore.Store) ([]Row, []TaskPart, error) {
+	var list []frontier
+	for task, s := range stores {
+		list = append(list, frontier{task: int32(task), view: s})
+	}
+	p, err := findAll(ctx, list, q, after, limit)
+	return p.Rows, p.Tasks, err
+}
+
 // TestFindAgrees: whatever way through the index a query takes, it finds what looking at every instance
-// finds, page by page, and counts as many.
+// finds, page by page, and counts as many; it makes no difference how many stores the instances are in.
 func TestFindAgrees(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var all []*sagas.Instance
@@ -66,6 +76,16 @@ func TestFindAgrees(t *testing.T) {
 	}
 	slices.SortFunc(all, func(a, b *sagas.Instance) int { return strings.Compare(a.WorkflowID, b.WorkflowID) })
 	s := plantedStore(t, all)
+	var thirds []*statestore.Store
+	for k := range 3 {
+		var part []*sagas.Instance
+		for n, inst := range all {
+			if n < 100 && k == 0 || n >= 100 && n%3 == k { // one has the whole of the beginning
+				part = append(part, inst)
+			}
+		}
+		thirds = append(thirds, plantedStore(t, part))
+	}
 	at := time.UnixMilli(1_700_000_000_000 + 5*3600_000)
 	parts := []string{
 		`status == "running"`, `status == "attention"`, `phase == "running"`, `status in ["completed", "attention"]`, `phase in ["marker", "completed"]`,
@@ -90,12 +110,19 @@ func TestFindAgrees(t *testing.T) {
 		limit := rapid.IntRange(1, 50).Draw(t, "limit")
 		var got []string
 		after := ""
+		stores := []*statestore.Store{s}
+		if rapid.Bool().Draw(t, "thirds") {
+			stores = thirds
+		}
 		for range 1000 {
-			rows, upto, err := findIn(context.Background(), s, q, after, limit)
+			rows, tasks, err := findIn(context.Background(), q, after, limit, stores...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			page := MergeParts(limit, Part{Rows: rows, Tasks: []TaskPart{{0, upto}}})
+			if len(rows) > limit+1 {
+				t.Fatalf("%d rows for a page of %d", len(rows), limit)
+			}
+			page := MergeParts(limit, Part{Rows: rows, Tasks: tasks})
 			for _, r := range page.Instances {
 				got = append(got, r.WorkflowID)
 			}
@@ -123,9 +150,9 @@ func TestFindRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, upto, err := findIn(context.Background(), plantedStore(t, []*sagas.Instance{inst}), q, "", 10)
-	if err != nil || upto != "" || len(rows) != 1 {
-		t.Fatalf("%v %q %v", rows, upto, err)
+	rows, tasks, err := findIn(context.Background(), q, "", 10, plantedStore(t, []*sagas.Instance{inst}))
+	if err != nil || tasks[0].Upto != "" || len(rows) != 1 {
+		t.Fatalf("%v %v %v", rows, tasks, err)
 	}
 	r := rows[0]
 	if r.Status != StatusAttention || r.Phase != "running" || len(r.Tags) != 1 || len(r.Attention) != 1 || r.Attention[0].Reason != "UNDO_FAILED" || r.Attention[0].Path != "auth" {
@@ -147,19 +174,20 @@ func TestFindIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, upto, err := findIn(context.Background(), s, q, "", 10)
+	rows, tasks, err := findIn(context.Background(), q, "", 10, s)
+	upto := tasks[0].Upto
 	if want := fmt.Sprintf("pay/%06d", maxExamined-1); err != nil || len(rows) != 0 || upto != want {
 		t.Errorf("%d rows, up to %q, want %q (%v)", len(rows), upto, want, err)
 	}
 	if page := MergeParts(10, Part{Tasks: []TaskPart{{0, upto}, {1, ""}}}); page.Next != upto || len(page.Instances) != 0 {
 		t.Errorf("page: %+v", page)
 	}
-	if rows, upto, err = findIn(context.Background(), s, q, upto, 10); err != nil || len(rows) != 0 || upto != "" {
-		t.Errorf("the rest: %v %q %v", rows, upto, err)
+	if rows, tasks, err = findIn(context.Background(), q, upto, 10, s); err != nil || len(rows) != 0 || tasks[0].Upto != "" {
+		t.Errorf("the rest: %v %v %v", rows, tasks, err)
 	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, _, err := findIn(gone, s, q, "", 10); err == nil {
+	if _, _, err := findIn(gone, q, "", 10, s); err == nil {
 		t.Error("it goes on after its caller has left")
 	}
 }

@@ -31,6 +31,8 @@ type Row struct {
 
 	Tags      []sagas.TagView       `json:"tags,omitempty"`
 	Attention []sagas.AttentionView `json:"attention,omitempty"`
+
+	task int32 // whose store it is in
 }
 
 // Filter says which instances to list.
