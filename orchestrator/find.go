@@ -61,7 +61,7 @@ func storeError(err error) error {
 
 // store is what a walk needs of a topology.View.
 type store interface {
-	Get(key []byte) (value []byte, found bool, err error)
+	GetSorted(keys [][]byte, fn func(key, value []byte) bool) error
 	Scan(prefix, after []byte, fn func(key, value []byte) bool) error
 	ScanAttr(attr string, after []byte, fn func(key []byte) bool) error
 }
@@ -134,20 +134,33 @@ func walk(view store, q *query.Query, after string, fn func(key, value []byte) b
 	if lists == nil {
 		return view.Scan(prefix, []byte(after), func(key, value []byte) bool { return isPage(key) || fn(key, value) })
 	}
-	var bad error
-	err := walkKeys(view, lists, prefix, after, func(key []byte) bool {
-		value, found, err := view.Get(key)
+	// The instances lie beside one another in the store, and the keys come in their order: some at a time are
+	// read in one go.
+	for most := walkKeysFirst; ; most = min(2*most, walkKeysMost) {
+		keys := make([][]byte, 0, most)
+		err := walkKeys(view, lists, prefix, after, func(key []byte) bool {
+			keys = append(keys, bytes.Clone(key))
+			return len(keys) < most
+		})
 		if err != nil {
-			bad = err
-			return false
+			return err
 		}
-		return !found || fn(key, value) // not found: it is gone since
-	})
-	if bad != nil {
-		return bad
+		more := true
+		if err := view.GetSorted(keys, func(key, value []byte) bool { // what is not there is gone since
+			more = fn(key, value)
+			return more
+		}); err != nil || !more || len(keys) < most {
+			return err
+		}
+		after = string(keys[len(keys)-1])
 	}
-	return err
 }
+
+// Keys that a walk over the index takes before it reads their instances.
+const (
+	walkKeysFirst = 32
+	walkKeysMost  = 512
+)
 
 // prefixOf is what all keys that may match begin with.
 func prefixOf(q *query.Query) []byte {

@@ -35,6 +35,12 @@ func (v View) ScanAttr(attr string, after []byte, fn func(key []byte) bool) erro
 	return running(v.store.ScanAttr(attr, after, fn))
 }
 
+// GetSorted visits the entries of keys in ascending order, without those that are not there, until fn returns
+// false. What fn is given is valid only during the call.
+func (v View) GetSorted(keys [][]byte, fn func(key, value []byte) bool) error {
+	return running(v.store.GetSorted(keys, fn))
+}
+
 // CountAttr counts the entries that have attr.
 func (v View) CountAttr(attr string) (int64, error) {
 	n, err := v.store.CountAttr(attr)
