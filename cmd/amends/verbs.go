@@ -92,6 +92,7 @@ func nouns() []noun {
 			{name: "list", make: newExampleListCommand},
 			{name: "run", make: newExampleRunCommand},
 		}},
+		{name: "conformance", group: groupDefine, itself: newConformanceCommand},
 		{name: "dlq", group: groupOperate, says: "Dead letters: records that were set aside", verbs: []verb{
 			{name: "list", make: newLetterListCommand},
 			{name: "get", make: newLetterGetCommand},

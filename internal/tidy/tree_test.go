@@ -18,6 +18,9 @@ const root = "../.."
 // .git is a file.
 var skipped = map[string]bool{".git": true, ".kafka": true, ".postgres": true, "bin": true, "amends-data": true, "node_modules": true}
 
+// madeByTools are folders, wherever they are, that the tools of other languages make.
+var madeByTools = map[string]bool{"node_modules": true, ".venv": true, "__pycache__": true, "target": true}
+
 // walk calls fn with the path of every file, relative to the root.
 func walk(t *testing.T, fn func(path string)) {
 	t.Helper()
@@ -33,6 +36,9 @@ func walk(t *testing.T, fn func(path string)) {
 				return fs.SkipDir
 			}
 			return nil
+		}
+		if madeByTools[d.Name()] && d.IsDir() {
+			return fs.SkipDir
 		}
 		if d.Type().IsRegular() {
 			rel, err := filepath.Rel(root, path)
