@@ -94,6 +94,7 @@ func (s *server) routes() {
 	s.instanceRoutes()
 	s.actionRoutes()
 	s.definitionRoutes()
+	s.asyncapiRoutes()
 	s.taskRoutes()
 	s.letterRoutes()
 	s.batchRoutes()

@@ -74,10 +74,12 @@ type Health interface {
 
 // Options of a handler.
 type Options struct {
-	Node   string              // this process, for HeaderNode
-	Gather prometheus.Gatherer // nil: no /metrics
-	Meter  prometheus.Registerer
-	Logger *slog.Logger // nil: silent
+	Node string // this process, for HeaderNode
+	// Namespace is that of the engine, for descriptions.
+	Namespace string
+	Gather    prometheus.Gatherer // nil: no /metrics
+	Meter     prometheus.Registerer
+	Logger    *slog.Logger // nil: silent
 	// Client asks other processes. Default: that of package cluster.
 	Client *http.Client
 	// PeerSecret signs what processes ask one another. Default: none.

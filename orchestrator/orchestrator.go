@@ -298,6 +298,9 @@ func (o *Orchestrator) Gatherer() prometheus.Gatherer { return o.metrics.registr
 // Registerer takes more metrics of this process.
 func (o *Orchestrator) Registerer() prometheus.Registerer { return o.metrics.registry }
 
+// Namespace is the prefix of the topics.
+func (o *Orchestrator) Namespace() string { return o.cfg.Namespace }
+
 // Advertise is the address under which other processes reach this one's API.
 func (o *Orchestrator) Advertise() string { return o.cfg.Advertise }
 

@@ -129,7 +129,7 @@ func serve(ctx context.Context, o *orchestrator.Orchestrator, at listener, log *
 		}
 		log.Warn("the API has no authentication and is reachable from other machines", "listen", l.Addr().String())
 	}
-	handler := api.New(o, api.Options{Node: o.Advertise(), Gather: at.gather(o), Meter: o.Registerer(), Logger: log, Actions: at.acts(l.Addr()), Auth: at.auth, PeerSecret: at.secret})
+	handler := api.New(o, api.Options{Node: o.Advertise(), Namespace: o.Namespace(), Gather: at.gather(o), Meter: o.Registerer(), Logger: log, Actions: at.acts(l.Addr()), Auth: at.auth, PeerSecret: at.secret})
 	srv := &http.Server{
 		Handler:           withPages(handler, o, at, l.Addr()),
 		ReadHeaderTimeout: 5 * time.Second,

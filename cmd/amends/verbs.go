@@ -87,6 +87,7 @@ func nouns() []noun {
 			{name: "new", short: []string{"new"}, make: newNewCommand},
 			{name: "diagram", short: []string{"diagram"}, make: newDiagramCommand},
 			{name: "schema", short: []string{"schema"}, quiet: true, make: newSchemaCommand},
+			{name: "asyncapi", short: []string{"asyncapi"}, quiet: true, make: newAsyncAPICommand},
 		}},
 		{name: "example", group: groupDefine, says: "Play the example sagas with simulated participants", verbs: []verb{
 			{name: "list", make: newExampleListCommand},

@@ -67,7 +67,7 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 		l.Close()
 		return nil, fmt.Errorf("node %s: %w", cfg.Name, err)
 	}
-	handler := api.New(n.orchestrator, api.Options{Node: n.Addr, Gather: n.orchestrator.Gatherer(), Meter: n.orchestrator.Registerer(), Logger: cfg.Logger, Actions: true})
+	handler := api.New(n.orchestrator, api.Options{Node: n.Addr, Namespace: cfg.Namespace, Gather: n.orchestrator.Gatherer(), Meter: n.orchestrator.Registerer(), Logger: cfg.Logger, Actions: true})
 	n.server = &http.Server{
 		Handler: pages.Beside(handler,
 			pages.Options{Actions: true, Partition: n.orchestrator.TaskOf, Draining: n.orchestrator.Draining}, web.Options{Namespace: cfg.Namespace, Environment: "local", Colour: "green", Node: n.Addr, Version: orchestrator.Version}),

@@ -103,6 +103,10 @@ var rules = map[string]rule{
 		std: []string{"net", "os", "log", "sync", "math/rand", "crypto/rand"},
 		why: "correlate is pure: what is known of one value. Kafka is for correlate/flow",
 	},
+	"asyncapi": {
+		own: []string{"sagas", "protocol"},
+		why: "asyncapi is a pure function of definitions",
+	},
 	"bridge": {
 		own:   []string{"sagas", "protocol", "participant", "participant/durable", "topology", "statestore"},
 		third: []string{kgo, "github.com/prometheus/client_golang/"},
@@ -137,7 +141,7 @@ var rules = map[string]rule{
 		why: "cluster asks the processes of a namespace and merges: Kafka and the store are the orchestrator's",
 	},
 	"api": {
-		own:   []string{"cluster", "orchestrator", "sagas", "protocol", "explain"},
+		own:   []string{"cluster", "orchestrator", "sagas", "protocol", "explain", "asyncapi"},
 		third: []string{"github.com/prometheus/client_golang/", "github.com/danielgtaylor/huma/v2", "github.com/coreos/go-oidc/v3/oidc"},
 		why:   "api is a thin face of orchestrator: ask it, not Kafka or the store",
 	},
