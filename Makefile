@@ -16,7 +16,7 @@ FUZZTIME ?= 20s
 BLOCK ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy web browser browser-test screenshots fmt fmt-check nightly kafka-up kafka-down postgres-up postgres-down participants-test kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean bench-isolation
+.PHONY: help build demo test check check-clean race mutants prove fuzz-seeds golden lint vet tidy web browser browser-test screenshots fmt fmt-check nightly kafka-up kafka-down postgres-up postgres-down participants-test polyglot kafka-test deploy-test fuzz bench roll bench-ceiling bench-restore bench-parked clean bench-isolation
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -133,6 +133,10 @@ kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one st
 participants-test: build ## the example participants of four languages, as their READMEs say, and the SQL inbox: real Kafka, real PostgreSQL
 	deploy/postgres/with-postgres.sh $(GO) test -tags $(TAGS) -count=1 ./participant/sqlinbox
 	deploy/postgres/with-postgres.sh deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -v -timeout 20m -run '^TestKafkaParticipants$$' ./internal/blackbox
+
+POLYGLOT ?= 10000
+polyglot: build ## POLYGLOT (10000) card payments over participants in four languages and the HTTP bridge, killed at random; the ledgers must balance
+	POLYGLOT=$(POLYGLOT) deploy/postgres/with-postgres.sh deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -v -timeout 60m -run '^TestKafkaPolyglot$$' ./internal/blackbox
 
 ROLL_FLAGS ?= -roll.processes 3 -roll.partitions 12 -roll.rate 300 -roll.rounds 5 -roll.kills 3 -roll.state 200 -roll.within 12m -roll.limits
 roll: build ## rolling restarts and kill -9 under load on three brokers: prints the gaps, fails when a limit is not held (ROLL_FLAGS)

@@ -29,6 +29,8 @@ type world struct {
 	seed             uint64
 	rng              *rand.Rand // of the test's goroutine
 	psp, stock, ship *participant
+	// input makes the input of an instance from its amount. Default: that of the example.
+	input func(i int, amount int64) string
 
 	mu      sync.Mutex
 	amounts map[string]int64    // by workflow ID, of what was started
@@ -122,7 +124,11 @@ func (w *world) begin(n int, over time.Duration) (done <-chan struct{}) {
 					return
 				}
 			}
-			value := fmt.Appendf(nil, `{"type":"card-payment","id":"order-%d","input":{"amount":%d,"items":["sku-%d"]}}`, i, amounts[i], i%7)
+			input := fmt.Sprintf(`{"amount":%d,"items":["sku-%d"]}`, amounts[i], i%7)
+			if w.input != nil {
+				input = w.input(i, amounts[i])
+			}
+			value := fmt.Appendf(nil, `{"type":"card-payment","id":"order-%d","input":%s}`, i, input)
 			cl.Produce(ctx, &kgo.Record{Topic: w.c.Namespace() + ".saga.intake", Key: []byte(workflowID(i)), Value: value}, func(_ *kgo.Record, err error) {
 				if err != nil && ctx.Err() == nil {
 					w.t.Errorf("start %s: %v", workflowID(i), err)
