@@ -212,6 +212,35 @@ func (s *Step) wait(d map[string]any, within time.Duration, rule OnTimeout) {
 	}
 }
 
+// EventOf says which event AwaitEvent waits for. Match and When see the event, and the record that it came in.
+type EventOf struct {
+	Topic     string
+	Match     Expr          // the value of the event
+	Equals    Expr          // the value that is waited for
+	When      Expr          // which ones; "" = all
+	TTL       time.Duration // how long one waits that came early; 0 = an hour, NoLimit = not at all
+	Within    time.Duration
+	OnTimeout OnTimeout
+}
+
+// AwaitEvent waits for an event of a topic with a value. Of the options it takes Keep.
+func AwaitEvent(id string, event EventOf, options ...Option) *Step {
+	s := newStep(id)
+	d := map[string]any{"topic": event.Topic, "match": event.Match.text(), "equals": event.Equals.text()}
+	if event.When != "" {
+		d["when"] = event.When.text()
+	}
+	if event.TTL != 0 {
+		d["ttl"] = limit(event.TTL)
+	}
+	s.wait(d, event.Within, event.OnTimeout)
+	s.doc["await"] = d
+	for _, o := range options {
+		o.apply(s)
+	}
+	return s
+}
+
 // Signal says what Await waits for.
 type Signal struct {
 	Name      string

@@ -107,6 +107,30 @@ func Topic(topic string) ParticipantOption {
 	return func(p map[string]any) { p["topic"] = topic }
 }
 
+// Answers says how a participant answers by events of a topic; see docs/definition.md, Correlate. "" leaves a
+// field out.
+type Answers struct {
+	Topic                                          string
+	When, Match, Equals, Op, Outcome, Code, Effect Expr
+	TTL                                            time.Duration // 0 = an hour, NoLimit = not at all
+}
+
+// Correlate lets a participant answer by events, because it cannot echo a token.
+func Correlate(a Answers) ParticipantOption {
+	return func(p map[string]any) {
+		c := map[string]any{"topic": a.Topic}
+		for name, e := range map[string]Expr{"when": a.When, "match": a.Match, "equals": a.Equals, "op": a.Op, "outcome": a.Outcome, "code": a.Code, "effect": a.Effect} {
+			if e != "" {
+				c[name] = e.text()
+			}
+		}
+		if a.TTL != 0 {
+			c["ttl"] = limit(a.TTL)
+		}
+		p["correlate"] = c
+	}
+}
+
 // Avro has the commands of a participant written as Avro. command and reply are the full names of the records; ""
 // leaves them to the registry.
 func Avro(command, reply string) ParticipantOption {

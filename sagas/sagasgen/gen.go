@@ -512,8 +512,18 @@ func (g *gen) saga(p *place) tree {
 func (g *gen) await(p *place) tree {
 	n := g.node(p)
 	a := tree{"signal": []string{"go", "stop"}[g.draw("signal", 2)], "within": "5m"}
-	if g.chance("event", 3) {
+	switch g.draw("event", 6) {
+	case 0, 1:
 		a["when"] = "=event != null"
+	case 2, 3: // the value is that of others too, or its own
+		value := `="all"`
+		if g.draw("own value", 2) == 1 {
+			value = `="` + n["id"].(string) + `"`
+		}
+		a = tree{"topic": "drawn.news", "match": "=event.k", "equals": value, "within": "5m"}
+		if g.draw("condition", 2) == 1 {
+			a["when"] = "=event != null && saga.now > timestamp(0)"
+		}
 	}
 	how := g.draw("onTimeout", 3)
 	if p.phase == after && how == 0 {

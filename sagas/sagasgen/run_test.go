@@ -25,6 +25,7 @@ type run struct {
 	started  map[string]bool    // start IDs of all children
 	due      []sagas.Event      // what children tell
 	signals  int
+	waits    map[string]string // who has subscribed to what, by step: what the effects said
 }
 
 func (r *run) draw(what string, n int) int { return rapid.IntRange(0, n-1).Draw(r.t, what) }
@@ -46,10 +47,19 @@ func (r *run) observe(rec sagatest.Record) {
 			}
 		case sagas.TellChild:
 			r.tellChild(e)
+		case sagas.Subscribe:
+			r.waits[fmt.Sprint(e.Run, e.Path)] = e.Route + "=" + e.Value
+		case sagas.Unsubscribe:
+			key := fmt.Sprint(e.Run, e.Path)
+			if r.waits[key] != e.Route+"="+e.Value {
+				r.failf("%s takes back %s=%s and has %q", e.Path, e.Route, e.Value, r.waits[key])
+			}
+			delete(r.waits, key)
 		case sagas.Lifecycle:
 			r.log = append(r.log, fmt.Sprintf("   %s %s %s %v", e.Kind, e.Path, e.Cause, e.Detail))
 		}
 	}
+	r.subscribed(rec.After)
 	if rec.After == nil {
 		return
 	}
@@ -64,6 +74,29 @@ func (r *run) observe(rec sagatest.Record) {
 	}
 	if string(back.Append(nil)) != string(rec.After.Append(nil)) {
 		r.failf("the instance reads back as another one")
+	}
+}
+
+// subscribed compares who waits for an event with what the effects said: whatever ends a wait takes its
+// subscription back, and nothing else does.
+func (r *run) subscribed(inst *sagas.Instance) {
+	n := 0
+	if inst != nil && inst.Phase.Active() {
+		for i := range inst.Steps {
+			s := &inst.Steps[i]
+			d := &r.w.Plan.Steps[s.Node]
+			if d.Await == nil || d.Await.Route == "" || sagas.AwaitedSignal(d, s) == "" {
+				continue
+			}
+			n++
+			route, value, _ := sagas.AwaitedValue(s)
+			if got := r.waits[fmt.Sprint(inst.Run, s.Path)]; got != route+"="+value {
+				r.failf("%s waits for %s=%s and has subscribed to %q", s.Path, route, value, got)
+			}
+		}
+	}
+	if n != len(r.waits) {
+		r.failf("%d steps wait, and these have subscribed: %v", n, r.waits)
 	}
 }
 
@@ -109,6 +142,11 @@ func (r *run) act(eager bool) bool {
 		if s.State != sagas.StepOpen {
 			continue
 		}
+		if name := sagas.AwaitedSignal(&r.w.Plan.Steps[s.Node], &s); r.signals <= 20 && strings.HasPrefix(name, "event/") && r.draw("event comes", 2) == 0 {
+			r.signals++
+			r.w.Feed(sagas.Signal{WorkflowID: inst.WorkflowID, Name: name, ID: fmt.Sprint("s", r.signals), Payload: []byte(`{"v":2}`)})
+			return true
+		}
 		switch node := r.w.Plan.Steps[s.Node].Node; node {
 		case sagas.NodeApprove:
 			r.signals++
@@ -132,7 +170,7 @@ func (r *run) act(eager bool) bool {
 // compensated is reversed with the participants (P6).
 func TestDrawnDefinitionsRun(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := &run{t: t, started: map[string]bool{}, src: drawn(t, sagasgen.Options{})}
+		r := &run{t: t, started: map[string]bool{}, waits: map[string]string{}, src: drawn(t, sagasgen.Options{})}
 		def, err := sagas.ParseDefinition("drawn", []byte(r.src))
 		if err != nil {
 			t.Fatal(err)
