@@ -112,6 +112,11 @@ var rules = map[string]rule{
 		third: []string{kgo, "github.com/prometheus/client_golang/"},
 		why:   "bridge is a participant that a file declares: the kit, the runtime and the language of definitions, nothing of the engine",
 	},
+	"correlate/flow": {
+		own:   []string{"correlate", "protocol", "topology", "statestore"},
+		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
+		why:   "flow is correlate on topology: nothing of the machine",
+	},
 	"query": {
 		third: []string{"cel.dev/"},
 		why:   "query compiles a condition over rows that it is given: it knows no store",
