@@ -89,7 +89,9 @@ func (p *processor) evaluate(rec *topology.Record) (what result, err error) {
 	}
 	p.outs, err = p.r.rule().Evaluate(&p.ev, p.outs)
 	if err != nil {
-		p.outs = p.outs[:0]
+		if beside := (besideFault{}); !errors.As(err, &beside) {
+			p.outs = p.outs[:0]
+		}
 		return 0, err
 	}
 	if len(p.outs) == 0 {

@@ -36,6 +36,12 @@ type Fault struct {
 
 func (f *Fault) Error() string { return f.Message }
 
+// besideFault is a fault of a part of a rule: what the other parts gave stands.
+type besideFault struct{ *Fault }
+
+// Unwrap gives the fault.
+func (b besideFault) Unwrap() error { return b.Fault }
+
 // Classes of faults.
 const (
 	ClassMalformed = "MALFORMED" // the value cannot be read

@@ -53,6 +53,7 @@ func (o *Orchestrator) activeRules() []bindings.Desired {
 			out = append(out, d)
 		}
 	}
+	out = append(out, o.correlations()...)
 	slices.SortFunc(out, func(a, b bindings.Desired) int { return strings.Compare(a.Rule.Key(), b.Rule.Key()) })
 	return out
 }
@@ -145,14 +146,13 @@ func (o *Orchestrator) Bindings(ctx context.Context) ([]BindingInfo, error) {
 	out := []BindingInfo{}
 	topics := map[string]bool{}
 	for _, d := range o.activeRules() {
-		b, ok := d.Rule.(*bindings.Binding)
-		if !ok {
-			continue
-		}
-		def := b.Def.BindingDef
-		info := BindingInfo{
-			Key: b.Key(), Type: b.Plan.Type, Version: b.Plan.Version, Name: def.Name, Topic: def.Topic, Action: def.Action.String(), Signal: def.Signal,
-			When: def.When, From: def.From.String(), Group: bindings.Group(o.cfg.Namespace, b.Key()), Lag: -1,
+		info := BindingInfo{Key: d.Rule.Key(), Topic: d.Rule.Topic(), From: d.Rule.From().String(), Group: bindings.Group(o.cfg.Namespace, d.Rule.Key()), Lag: -1}
+		switch b := d.Rule.(type) {
+		case *bindings.Binding:
+			def := b.Def.BindingDef
+			info.Type, info.Version, info.Name, info.Action, info.Signal, info.When = b.Plan.Type, b.Plan.Version, def.Name, def.Action.String(), def.Signal, def.When
+		case *bindings.Correlation:
+			info.Name, info.Action = b.Name(), "correlate"
 		}
 		var h held
 		if o.desk.get(deskBinding+info.Key, &h) {
@@ -161,7 +161,7 @@ func (o *Orchestrator) Bindings(ctx context.Context) ([]BindingInfo, error) {
 		if s := here[info.Key]; !info.Paused {
 			info.Tasks, info.Problem = s.Tasks, s.Reason
 		}
-		topics[def.Topic] = true
+		topics[info.Topic] = true
 		out = append(out, info)
 	}
 	if len(out) == 0 {

@@ -30,7 +30,8 @@ type Orchestrator struct {
 	desk        *desk
 	router      *bindings.Router
 	rebind      chan struct{} // has a token when the bindings may be others
-	layout      layout        // set before worker
+	correlator  *correlator
+	layout      layout // set before worker
 	worker      atomic.Pointer[topology.Worker]
 	sender      atomic.Pointer[kgo.Client]       // while Run works
 	facts       atomic.Pointer[explain.Gatherer] // while Run works
@@ -58,6 +59,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	o.announcer = newAnnouncer(cfg, topics.Members)
 	o.mu.tallies = map[int32]*tally{}
 	o.rebind = make(chan struct{}, 1)
+	o.correlator = newCorrelator(o)
 	if o.router, err = newRouter(cfg, o.metrics); err != nil {
 		return nil, configError([]string{err.Error()})
 	}
@@ -108,6 +110,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		case o.rebind <- struct{}{}:
 		default:
 		}
+		o.correlator.look()
 	}
 	sender, err := kgo.NewClient(o.cfg.clientOpts(kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))...)
 	if err != nil {
@@ -128,6 +131,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	tail.Go(func() { o.announcer.run(tailCtx) })
 	tail.Go(func() { o.desk.tail(tailCtx, o.cfg) })
 	tail.Go(func() { o.bind(tailCtx) })
+	tail.Go(func() { o.correlator.run(tailCtx) })
 	tail.Go(func() {
 		if err := o.router.Run(tailCtx); err != nil {
 			o.cfg.Logger.Error("bindings are not read", "err", err)
@@ -274,11 +278,13 @@ func (o *Orchestrator) LookAgain() {
 	for _, t := range w.Tasks() {
 		w.Wake(t.Task)
 	}
+	o.correlator.wake()
 }
 
 // Crash ends Run as kill -9 would end the process; see topology.Worker.
 func (o *Orchestrator) Crash() {
 	o.router.Crash()
+	o.correlator.crash()
 	if w := o.worker.Load(); w != nil {
 		w.Crash()
 	}

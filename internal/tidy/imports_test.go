@@ -137,7 +137,7 @@ var rules = map[string]rule{
 		why:   "bindings reads topics of others on topology: of the engine it knows what goes on the intake",
 	},
 	"orchestrator": {
-		own:   []string{"sagas", "protocol", "topology", "statestore", "query", "explain", "bindings", "schema"},
+		own:   []string{"sagas", "protocol", "topology", "statestore", "query", "explain", "bindings", "schema", "correlate/flow"},
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "orchestrator is sagas on topology: it reaches the store through the Cycle and the View",
 	},
