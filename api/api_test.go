@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/amendsio/amends/bindings"
 	"github.com/amendsio/amends/cluster"
 	"github.com/amendsio/amends/explain"
 	"github.com/amendsio/amends/orchestrator"
@@ -545,6 +546,15 @@ func (r *refusing) Replay(context.Context, int64, orchestrator.Replay) (l orches
 	return l, errNothing
 }
 func (r *refusing) Drop(context.Context, int64, string, string) error { return errNothing }
+func (r *refusing) Bindings(context.Context) ([]orchestrator.BindingInfo, error) {
+	return []orchestrator.BindingInfo{}, nil
+}
+func (r *refusing) HoldBinding(context.Context, string, bool, string, string) (b orchestrator.BindingInfo, err error) {
+	return b, errNothing
+}
+func (r *refusing) ReplayBinding(context.Context, string, int64, int64, bool, string, string) (b bindings.Reread, err error) {
+	return b, errNothing
+}
 func (r *refusing) Audit(context.Context, int64, int64, int) (a orchestrator.Audit, err error) {
 	return a, errNothing
 }

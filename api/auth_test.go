@@ -67,7 +67,7 @@ func TestRoles(t *testing.T) {
 		"a-viewer-token-000": {Viewer}, "an-operator-token-0": {Operator}, "a-deployer-token-0": {Deployer}, "an-admin-token-0000": {Admin}, "both-roles-token-00": {Operator, Deployer},
 	}
 	ask := func(method, path, token string) int {
-		path = strings.NewReplacer("{type}", "pay", "{id}", "1", "{version}", "1", "{offset}", "1", "{verb}", "retry").Replace(path)
+		path = strings.NewReplacer("{type}", "pay", "{id}", "1", "{version}", "1", "{offset}", "1", "{verb}", "retry", "{name}", "orders").Replace(path)
 		if strings.Contains(path, "{") {
 			t.Fatalf("%s has a parameter that this test does not know", path)
 		}

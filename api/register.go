@@ -97,6 +97,7 @@ func (s *server) routes() {
 	s.asyncapiRoutes()
 	s.taskRoutes()
 	s.letterRoutes()
+	s.bindingRoutes()
 	s.batchRoutes()
 	s.clusterRoutes()
 	s.streamRoutes()

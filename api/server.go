@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/amendsio/amends/bindings"
 	"github.com/amendsio/amends/cluster"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
@@ -62,6 +63,9 @@ type Engine interface {
 	Letter(ctx context.Context, offset int64) (orchestrator.Letter, error)
 	Replay(ctx context.Context, offset int64, r orchestrator.Replay) (orchestrator.Replayed, error)
 	Drop(ctx context.Context, offset int64, by, reason string) error
+	Bindings(ctx context.Context) ([]orchestrator.BindingInfo, error)
+	HoldBinding(ctx context.Context, key string, paused bool, by, reason string) (orchestrator.BindingInfo, error)
+	ReplayBinding(ctx context.Context, key string, from, to int64, dry bool, by, reason string) (bindings.Reread, error)
 	Audit(ctx context.Context, from, to int64, limit int) (orchestrator.Audit, error)
 }
 

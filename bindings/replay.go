@@ -16,8 +16,8 @@ import (
 // Span is a part of a topic by the times of its records: [From, To).
 type Span struct{ From, To time.Time }
 
-// Replayed says what reading a part of a topic again came to.
-type Replayed struct {
+// Reread says what reading a part of a topic again came to.
+type Reread struct {
 	Records int      `json:"records"` // read
 	Matched int      `json:"matched"`
 	Passed  int      `json:"passed"`
@@ -76,8 +76,8 @@ func (r *Router) Again(ctx context.Context, rule Rule, rec *kgo.Record) ([]*kgo.
 
 // Replay reads a part of the topic of a rule again and, unless dry, writes what it becomes by write. The
 // position of the rule stays where it is. Events keep their ids, so what was taken before is a duplicate.
-func (r *Router) Replay(ctx context.Context, rule Rule, span Span, dry bool, write func(context.Context, []*kgo.Record) error) (Replayed, error) {
-	var out Replayed
+func (r *Router) Replay(ctx context.Context, rule Rule, span Span, dry bool, write func(context.Context, []*kgo.Record) error) (Reread, error) {
+	var out Reread
 	at, ends, err := r.offsets(ctx, rule.Topic(), span)
 	if err != nil || len(at) == 0 {
 		return out, err

@@ -236,14 +236,14 @@ func (o *Orchestrator) HoldBinding(ctx context.Context, key string, paused bool,
 
 // ReplayBinding reads a part of the topic of a binding again, by the times of its records: to is 0 for now. What
 // instances know already changes nothing. With dry nothing is written.
-func (o *Orchestrator) ReplayBinding(ctx context.Context, key string, from, to int64, dry bool, by, reason string) (bindings.Replayed, error) {
+func (o *Orchestrator) ReplayBinding(ctx context.Context, key string, from, to int64, dry bool, by, reason string) (bindings.Reread, error) {
 	rule, err := o.rule(key)
 	if err != nil {
-		return bindings.Replayed{}, err
+		return bindings.Reread{}, err
 	}
 	sender := o.sender.Load()
 	if sender == nil {
-		return bindings.Replayed{}, movingError(errors.New("this process does not run yet, or no more"))
+		return bindings.Reread{}, movingError(errors.New("this process does not run yet, or no more"))
 	}
 	span := bindings.Span{From: time.UnixMilli(from)}
 	if to > 0 {

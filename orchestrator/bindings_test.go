@@ -390,3 +390,54 @@ func eventsOnce(t *testing.T, r *rig, events int) {
 		t.Errorf("%d dead letters, the first: %+v", len(d), d[0].why)
 	}
 }
+
+// TestBindingAgain: a part of a topic is read again, and a dead letter goes through its binding, edited. What
+// instances know already changes nothing.
+func TestBindingAgain(t *testing.T) {
+	virtual(t, func(t *testing.T, r *rig) {
+		topic := r.c.CreateTopic(r.c.Name("events"), 2, nil)
+		r.apply(strings.Replace(countSaga(topic), "from: earliest", "name: events", 1))
+		before := time.Now()
+		r.start()
+		r.ready()
+		r.reads("count/events")
+		r.c.Produce(&kgo.Record{Topic: topic, Value: []byte(`{"id":"a"}`)}, &kgo.Record{Topic: topic, Value: []byte(`{"idd":"b"}`)})
+		r.ends("count/a", "completed", time.Second)
+		r.until("there is a dead letter", time.Second, func() bool { return len(r.deadLetters()) == 1 })
+
+		ctx := context.Background()
+		from := before.Add(-time.Hour).UnixMilli()
+		dry, err := r.o.ReplayBinding(ctx, "count/events", from, 0, true, "ann", "look")
+		if err != nil || dry.Records != 2 || dry.Matched != 1 || dry.Dead != 1 || dry.Written != 0 || len(dry.Reasons) != 1 {
+			t.Fatalf("%+v %v", dry, err)
+		}
+		if n := len(r.c.ReadAll(r.topics.Intake)); n != 1 {
+			t.Errorf("%d records on the intake after a dry run", n)
+		}
+		done, err := r.o.ReplayBinding(ctx, "count/events", from, 0, false, "ann", "again")
+		if err != nil || done.Written != 1 {
+			t.Fatalf("%+v %v", done, err)
+		}
+		r.until("the start is a duplicate", time.Second, func() bool { return strings.Contains(strings.Join(r.kinds("count/a"), " "), "duplicate") })
+		if none, err := r.o.ReplayBinding(ctx, "count/events", time.Now().Add(time.Hour).UnixMilli(), 0, false, "ann", "later"); err != nil || none.Records != 0 {
+			t.Errorf("%+v %v", none, err)
+		}
+
+		page, err := r.o.Letters(ctx, "", 0, 10)
+		if err != nil || len(page.Letters) != 1 || page.Letters[0].Binding != "count/events" {
+			t.Fatalf("%+v %v", page, err)
+		}
+		letter := page.Letters[0].Offset
+		if _, err := r.o.Replay(ctx, letter, orchestrator.Replay{By: "ann", Reason: "as it is"}); err == nil || !strings.Contains(err.Error(), "would refuse it again") {
+			t.Errorf("as it came: %v", err)
+		}
+		sent, err := r.o.Replay(ctx, letter, orchestrator.Replay{Value: []byte(`{"id":"b"}`), By: "ann", Reason: "typo"})
+		if err != nil || sent.WorkflowID != "count/b" || sent.Topic != r.topics.Intake {
+			t.Fatalf("%+v %v", sent, err)
+		}
+		r.ends("count/b", "completed", time.Second)
+		if n := len(r.c.ReadAll(topic)); n != 2 {
+			t.Errorf("%d events in the topic: nobody else must see one twice", n)
+		}
+	})
+}

@@ -100,6 +100,13 @@ func nouns() []noun {
 			{name: "replay", make: newLetterReplayCommand},
 			{name: "drop", make: newLetterDropCommand},
 		}},
+		{name: "binding", group: groupOperate, says: "Topics of others that start and signal sagas", verbs: []verb{
+			{name: "list", make: newBindingListCommand},
+			{name: "pause", make: newBindingHoldCommand("pause", "Stop reading a topic for a binding, in all processes",
+				"Stop reading a topic for a binding, in all processes, until it is resumed. The position stays, instances go on, and what\nis published meanwhile waits in its topic for as long as that keeps it.")},
+			{name: "resume", make: newBindingHoldCommand("resume", "Go on reading where a binding was paused", "Go on reading where a binding was paused.")},
+			{name: "replay", make: newBindingReplayCommand},
+		}},
 		{name: "batch", group: groupOperate, says: "Operator actions on many instances", verbs: []verb{
 			{name: "start", make: newBatchStartCommand},
 			{name: "list", make: newBatchListCommand},

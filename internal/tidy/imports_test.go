@@ -146,7 +146,7 @@ var rules = map[string]rule{
 		why: "cluster asks the processes of a namespace and merges: Kafka and the store are the orchestrator's",
 	},
 	"api": {
-		own:   []string{"cluster", "orchestrator", "sagas", "protocol", "explain", "asyncapi"},
+		own:   []string{"cluster", "orchestrator", "bindings", "sagas", "protocol", "explain", "asyncapi"},
 		third: []string{"github.com/prometheus/client_golang/", "github.com/danielgtaylor/huma/v2", "github.com/coreos/go-oidc/v3/oidc"},
 		why:   "api is a thin face of orchestrator: ask it, not Kafka or the store",
 	},
