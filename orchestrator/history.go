@@ -46,6 +46,8 @@ type History struct {
 	Facts []Fact `json:"facts"`
 	// Partial says that not all of the log could be looked at, or that its beginning is gone by retention.
 	Partial bool `json:"partial,omitempty"`
+	// Unread are the topics and partitions that could not be looked at, and why.
+	Unread []string `json:"unread,omitempty"`
 }
 
 // historyMargin is how far the clocks of a broker and a process may be apart.
@@ -66,7 +68,7 @@ func (o *Orchestrator) History(ctx context.Context, workflowID string, v sagas.V
 		from = max(int64(v.StartedAt)-historyMargin, 1)
 		to = int64(max(v.UpdatedAt, v.EndedAt)) + historyMargin
 	}
-	whole, err := o.logs.read(ctx, since(from, to, map[string][]int32{topic: {partition}}), func(rec *kgo.Record) bool {
+	whole, unread, err := o.logs.read(ctx, since(from, to, map[string][]int32{topic: {partition}}), func(rec *kgo.Record) bool {
 		if string(rec.Key) != workflowID {
 			return true
 		}
@@ -82,6 +84,7 @@ func (o *Orchestrator) History(ctx context.Context, workflowID string, v sagas.V
 	if err != nil {
 		return History{}, err
 	}
+	out.Unread = unread
 	out.Partial = !whole || len(out.Facts) > 0 && out.Facts[0].Seq > after+1 || len(out.Facts) == MaxFacts
 	return out, nil
 }
@@ -126,6 +129,7 @@ type Message struct {
 type Messages struct {
 	Messages []Message `json:"messages"`
 	Partial  bool      `json:"partial,omitempty"`
+	Unread   []string  `json:"unread,omitempty"` // topics and partitions that could not be looked at, and why
 }
 
 // MaxMessages is the most messages of one answer, maxMessageBytes the most of one value that is shown.
@@ -153,7 +157,7 @@ func (o *Orchestrator) Messages(ctx context.Context, workflowID string, v sagas.
 	x := o.private(v.Type, v.Version)
 	var msgs []any
 	var parts []clearPart
-	whole, err := o.logs.read(ctx, since(from, to, places), func(rec *kgo.Record) bool {
+	whole, unread, err := o.logs.read(ctx, since(from, to, places), func(rec *kgo.Record) bool {
 		if string(rec.Key) == workflowID {
 			m, msg := o.messageOf(rec)
 			out.Messages = append(out.Messages, m)
@@ -168,6 +172,7 @@ func (o *Orchestrator) Messages(ctx context.Context, workflowID string, v sagas.
 	for i := range out.Messages {
 		out.Messages[i].mask(x, words, msgs[i])
 	}
+	out.Unread = unread
 	out.Partial = !whole || len(out.Messages) == MaxMessages
 	slices.SortFunc(out.Messages, o.messageOrder)
 	return out, nil
@@ -267,8 +272,9 @@ func shown(value []byte) (json.RawMessage, string) {
 
 // Audit is what people did, newest first.
 type Audit struct {
-	Facts   []Fact `json:"facts"`
-	Partial bool   `json:"partial,omitempty"` // the log of this time is too long to be looked at as a whole
+	Facts   []Fact   `json:"facts"`
+	Partial bool     `json:"partial,omitempty"` // the log of this time is too long to be looked at as a whole
+	Unread  []string `json:"unread,omitempty"`  // topics and partitions that could not be looked at, and why
 }
 
 // auditKinds are the facts of which a person is the author. The value is the detail that has to name the person,
@@ -281,7 +287,7 @@ var auditKinds = map[string]string{
 // Audit reads what people did to all instances between two moments in ms (to 0 = now). Any process can do it.
 func (o *Orchestrator) Audit(ctx context.Context, from, to int64, limit int) (Audit, error) {
 	out := Audit{Facts: []Fact{}}
-	whole, err := o.logs.read(ctx, since(from, to, map[string][]int32{o.topics.Lifecycle: nil}), func(rec *kgo.Record) bool {
+	whole, unread, err := o.logs.read(ctx, since(from, to, map[string][]int32{o.topics.Lifecycle: nil}), func(rec *kgo.Record) bool {
 		for _, h := range rec.Headers {
 			if h.Key != protocol.HeaderKind {
 				continue
@@ -300,7 +306,7 @@ func (o *Orchestrator) Audit(ctx context.Context, from, to int64, limit int) (Au
 	slices.SortFunc(out.Facts, func(a, b Fact) int {
 		return cmp.Or(cmp.Compare(b.At, a.At), strings.Compare(a.WorkflowID, b.WorkflowID), cmp.Compare(b.Seq, a.Seq), cmp.Compare(b.Place.Offset, a.Place.Offset))
 	})
-	out.Partial = !whole
+	out.Partial, out.Unread = !whole, unread
 	if len(out.Facts) > limit {
 		out.Facts, out.Partial = out.Facts[:limit], true
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,6 +63,10 @@ type Letters struct {
 	Letters []Letter `json:"letters"`
 	// Next is the offset before which the next page is, 0 at the end.
 	Next int64 `json:"next,omitempty"`
+	// Partial says that not all of this page could be read; ask again.
+	Partial bool `json:"partial,omitempty"`
+	// Unread says what could not be read at all, and why.
+	Unread []string `json:"unread,omitempty"`
 }
 
 // Letters reads dead letters, newest first, before an offset (0 = the end). state "" is any. Any process can do it.
@@ -72,10 +77,10 @@ func (o *Orchestrator) Letters(ctx context.Context, state string, before int64, 
 	}
 	// Some may be markers, and some of another state: look at more than is asked for.
 	low, start := int64(0), int64(0)
-	_, err := o.logs.read(ctx, func(ctx context.Context, adm *kadm.Client) ([]span, error) {
-		spans, err := since(0, 0, map[string][]int32{o.topics.DLQ: {0}})(ctx, adm)
+	whole, unread, err := o.logs.read(ctx, func(ctx context.Context, adm *kadm.Client) ([]span, []string, error) {
+		spans, unread, err := since(0, 0, map[string][]int32{o.topics.DLQ: {0}})(ctx, adm)
 		if err != nil || len(spans) == 0 {
-			return nil, err
+			return nil, unread, err
 		}
 		s := &spans[0]
 		start = s.From
@@ -84,7 +89,7 @@ func (o *Orchestrator) Letters(ctx context.Context, state string, before int64, 
 		}
 		s.From = max(s.From, s.To-int64(4*limit))
 		low = s.From
-		return spans, nil
+		return spans, unread, nil
 	}, func(rec *kgo.Record) bool {
 		l, _ := o.letterOf(rec)
 		if state == "" || l.State == state {
@@ -95,6 +100,7 @@ func (o *Orchestrator) Letters(ctx context.Context, state string, before int64, 
 	if err != nil {
 		return Letters{}, err
 	}
+	out.Partial, out.Unread = !whole, unread
 	slices.Reverse(out.Letters)
 	if len(out.Letters) > limit {
 		out.Letters = out.Letters[:limit]
@@ -224,18 +230,21 @@ func (o *Orchestrator) Letter(ctx context.Context, offset int64) (Letter, error)
 
 func (o *Orchestrator) letterRecord(ctx context.Context, offset int64) (*kgo.Record, error) {
 	var found *kgo.Record
-	_, err := o.logs.read(ctx, func(ctx context.Context, adm *kadm.Client) ([]span, error) {
-		spans, err := since(0, 0, map[string][]int32{o.topics.DLQ: {0}})(ctx, adm)
+	_, unread, err := o.logs.read(ctx, func(ctx context.Context, adm *kadm.Client) ([]span, []string, error) {
+		spans, unread, err := since(0, 0, map[string][]int32{o.topics.DLQ: {0}})(ctx, adm)
 		if err != nil || len(spans) == 0 || offset < spans[0].From || offset >= spans[0].To {
-			return nil, err
+			return nil, unread, err
 		}
-		return []span{{o.topics.DLQ, 0, offset, offset + 1}}, nil
+		return []span{{o.topics.DLQ, 0, offset, offset + 1}}, unread, nil
 	}, func(rec *kgo.Record) bool {
 		if rec.Offset == offset {
 			found = rec
 		}
 		return false
 	})
+	if err == nil && len(unread) > 0 {
+		err = unreachable("read the dead letters", errors.New(unread[0]))
+	}
 	if err == nil && found == nil {
 		err = &Error{Code: CodeNotFound, Class: ErrNotFound, Cause: fmt.Sprintf("no dead letter %d", offset), Fix: "It may have gone with the retention of the topic."}
 	}

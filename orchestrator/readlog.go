@@ -3,6 +3,9 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -36,25 +39,28 @@ type span struct {
 	From, To  int64
 }
 
+// spansOf says what is to be read, and what cannot be: each a topic or topic[partition], and why.
+type spansOf func(context.Context, *kadm.Client) (list []span, unread []string, err error)
+
 // read visits the committed records of the spans until fn returns false. Not whole: it gave up before it had
-// come to the ends.
-func (l *logReader) read(ctx context.Context, spans func(context.Context, *kadm.Client) ([]span, error), fn func(*kgo.Record) bool) (whole bool, err error) {
+// come to the ends, or a part could not be listed; unread says which.
+func (l *logReader) read(ctx context.Context, spans spansOf, fn func(*kgo.Record) bool) (whole bool, unread []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, logPatience)
 	defer cancel()
 	select {
 	case l.slots <- struct{}{}:
 		defer func() { <-l.slots }()
 	case <-ctx.Done():
-		return false, &Error{Code: CodeUnreachable, Class: ErrUnreachable, Cause: "too many readers of the log at once", Fix: "Ask again in a moment."}
+		return false, nil, &Error{Code: CodeUnreachable, Class: ErrUnreachable, Cause: "too many readers of the log at once", Fix: "Ask again in a moment."}
 	}
 	cl, err := kgo.NewClient(l.cfg.clientOpts(kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))...)
 	if err != nil {
-		return false, &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
+		return false, nil, &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
 	}
 	defer cl.Close()
-	list, err := spans(ctx, kadm.NewClient(cl))
+	list, unread, err := spans(ctx, kadm.NewClient(cl))
 	if err != nil {
-		return false, unreachable("read the log", err)
+		return false, unread, unreachable("read the log", err)
 	}
 	type place struct {
 		topic     string
@@ -73,7 +79,7 @@ func (l *logReader) read(ctx context.Context, spans func(context.Context, *kadm.
 		from[s.Topic][s.Partition] = kgo.NewOffset().At(s.From)
 	}
 	if len(left) == 0 {
-		return true, nil
+		return len(unread) == 0, unread, nil
 	}
 	cl.AddConsumePartitions(from)
 	records, bytes, idle := 0, 0, 0
@@ -84,7 +90,7 @@ func (l *logReader) read(ctx context.Context, spans func(context.Context, *kadm.
 		fetches := cl.PollFetches(poll)
 		stop()
 		if ctx.Err() != nil {
-			return false, nil
+			return false, unread, nil
 		}
 		var failed error
 		fetches.EachError(func(_ string, _ int32, err error) {
@@ -93,12 +99,12 @@ func (l *logReader) read(ctx context.Context, spans func(context.Context, *kadm.
 			}
 		})
 		if failed != nil {
-			return false, unreachable("read the log", failed)
+			return false, unread, unreachable("read the log", failed)
 		}
 		recs := fetches.Records()
 		if len(recs) == 0 {
 			if idle++; idle == logIdle {
-				return false, nil
+				return false, unread, nil
 			}
 			continue
 		}
@@ -112,10 +118,10 @@ func (l *logReader) read(ctx context.Context, spans func(context.Context, *kadm.
 			if rec.Offset < to && !rec.Attrs.IsControl() {
 				records, bytes = records+1, bytes+len(rec.Value)
 				if !fn(rec) {
-					return true, nil
+					return len(unread) == 0, unread, nil
 				}
 				if records >= logRecordsMax || bytes >= logBytesMax {
-					return false, nil
+					return false, unread, nil
 				}
 			}
 			if rec.Offset >= to-1 {
@@ -124,64 +130,101 @@ func (l *logReader) read(ctx context.Context, spans func(context.Context, *kadm.
 			}
 		}
 	}
-	return true, nil
+	return len(unread) == 0, unread, nil
 }
 
-// since gives the spans of some partitions from a moment (ms; 0 = the beginning) to another (0 = the end).
-func since(from, to int64, partitions map[string][]int32) func(context.Context, *kadm.Client) ([]span, error) {
-	return func(ctx context.Context, adm *kadm.Client) ([]span, error) {
+// since gives the spans of some partitions from a moment (ms; 0 = the beginning) to another (0 = the end), and the
+// partitions that could not be listed.
+func since(from, to int64, partitions map[string][]int32) spansOf {
+	return func(ctx context.Context, adm *kadm.Client) (list []span, unread []string, err error) {
 		var topics []string
 		for topic := range partitions {
 			topics = append(topics, topic)
 		}
-		starts, err := adm.ListStartOffsets(ctx, topics...)
-		if err != nil {
-			return nil, err
-		}
+		// All at once: a page waits for this.
+		var starts, ends, after, before kadm.ListedOffsets
+		var asked errgroup
+		asked.run(func() (err error) { starts, err = adm.ListStartOffsets(ctx, topics...); return err })
+		asked.run(func() (err error) { ends, err = adm.ListCommittedOffsets(ctx, topics...); return err })
 		if from > 0 {
-			after, err := adm.ListOffsetsAfterMilli(ctx, from, topics...)
-			if err != nil {
-				return nil, err
-			}
-			after.Each(func(o kadm.ListedOffset) {
-				if s, ok := starts.Lookup(o.Topic, o.Partition); ok && o.Err == nil && o.Offset > s.Offset {
-					s.Offset = o.Offset
-					starts[o.Topic][o.Partition] = s
-				}
-			})
-		}
-		ends, err := adm.ListCommittedOffsets(ctx, topics...)
-		if err != nil {
-			return nil, err
+			asked.run(func() (err error) { after, err = adm.ListOffsetsAfterMilli(ctx, from, topics...); return err })
 		}
 		if to > 0 {
-			before, err := adm.ListOffsetsAfterMilli(ctx, to+1, topics...)
-			if err != nil {
-				return nil, err
-			}
-			before.Each(func(o kadm.ListedOffset) {
-				if e, ok := ends.Lookup(o.Topic, o.Partition); ok && o.Err == nil && o.Offset >= 0 && o.Offset < e.Offset {
-					e.Offset = o.Offset
-					ends[o.Topic][o.Partition] = e
-				}
-			})
+			asked.run(func() (err error) { before, err = adm.ListOffsetsAfterMilli(ctx, to+1, topics...); return err })
 		}
-		var out []span
-		for topic, list := range partitions {
-			all := list
+		if err := asked.wait(); err != nil {
+			return nil, nil, err
+		}
+		after.Each(func(o kadm.ListedOffset) {
+			if s, ok := starts.Lookup(o.Topic, o.Partition); ok && o.Err == nil && o.Offset > s.Offset {
+				s.Offset = o.Offset
+				starts[o.Topic][o.Partition] = s
+			}
+		})
+		before.Each(func(o kadm.ListedOffset) {
+			if e, ok := ends.Lookup(o.Topic, o.Partition); ok && o.Err == nil && o.Offset >= 0 && o.Offset < e.Offset {
+				e.Offset = o.Offset
+				ends[o.Topic][o.Partition] = e
+			}
+		})
+		for topic, all := range partitions {
 			if all == nil {
 				for p := range ends[topic] {
-					all = append(all, p)
+					if p >= 0 {
+						all = append(all, p)
+					}
+				}
+				if len(all) == 0 {
+					unread = append(unread, topic+": "+reason(ends[topic][-1].Err, starts[topic][-1].Err, errNotListed))
 				}
 			}
 			for _, p := range all {
 				s, ok := starts.Lookup(topic, p)
 				e, ok2 := ends.Lookup(topic, p)
-				if ok && ok2 && s.Err == nil && e.Err == nil {
-					out = append(out, span{topic, p, s.Offset, e.Offset})
+				if !ok || !ok2 || s.Err != nil || e.Err != nil {
+					unread = append(unread, topic+"["+strconv.Itoa(int(p))+"]: "+reason(e.Err, s.Err, errNotListed))
+					continue
 				}
+				list = append(list, span{topic, p, s.Offset, e.Offset})
 			}
 		}
-		return out, nil
+		slices.Sort(unread)
+		return list, unread, nil
 	}
+}
+
+var errNotListed = errors.New("no broker lists it")
+
+// reason is the first error that there is.
+func reason(errs ...error) string {
+	for _, err := range errs {
+		if err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
+
+// errgroup runs questions beside one another.
+type errgroup struct {
+	running sync.WaitGroup
+	mu      sync.Mutex
+	first   error
+}
+
+func (g *errgroup) run(fn func() error) {
+	g.running.Go(func() {
+		if err := fn(); err != nil {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.first == nil {
+				g.first = err
+			}
+		}
+	})
+}
+
+func (g *errgroup) wait() error {
+	g.running.Wait()
+	return g.first
 }

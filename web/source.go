@@ -458,6 +458,8 @@ type DeadLetterPage struct {
 	Rows    []DeadLetterRow
 	Classes []ClassCount
 	Next    string
+	Partial bool     // not all of them could be read
+	Unread  []string // what could not be read at all, and why
 }
 
 // ClassCount is how many letters a class has.

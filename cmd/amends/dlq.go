@@ -66,12 +66,17 @@ func newLetterListCommand(t *terminal) *cobra.Command {
 			var page struct {
 				Letters []letter `json:"letters"`
 				Next    int64    `json:"next"`
+				Partial bool     `json:"partial"`
+				Unread  []string `json:"unread"`
 			}
 			if err := api.get(cmd.Context(), "/api/v1/dlq", q, &page); err != nil {
 				return err
 			}
 			if page.Next != 0 {
 				fmt.Fprintln(t.err, "amends: there are older ones; raise --limit")
+			}
+			if page.Partial {
+				fmt.Fprintln(t.err, "amends: not all dead letters could be read"+unreadText(page.Unread))
 			}
 			return printList(cmd, t, page.Letters, letter.name, letterColumns)
 		},

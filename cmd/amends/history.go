@@ -56,11 +56,16 @@ func newHistoryCommand(t *terminal) *cobra.Command {
 		var h struct {
 			Facts   []fact `json:"facts"`
 			Partial bool   `json:"partial"`
+
+			Unread []string `json:"unread"`
 		}
 		if err := conn.api().get(cmd.Context(), instancePath(id)+"/history", nil, &h); err != nil {
 			return err
 		}
-		if h.Partial {
+		switch {
+		case len(h.Unread) > 0:
+			fmt.Fprintln(t.err, "amends: a part of the log could not be read"+unreadText(h.Unread))
+		case h.Partial:
 			fmt.Fprintln(t.err, "amends: the beginning is gone by retention, or a part of the log could not be read")
 		}
 		return printList(cmd, t, h.Facts, func(f fact) string { return strconv.FormatUint(f.Seq, 10) }, factColumns)
@@ -68,6 +73,17 @@ func newHistoryCommand(t *terminal) *cobra.Command {
 	outputFlag(cmd)
 	serverFlags(cmd)
 	return cmd
+}
+
+// unreadText says which partitions could not be read.
+func unreadText(unread []string) string {
+	switch n := len(unread); {
+	case n == 0:
+		return "; ask again"
+	case n > 3:
+		return ": " + strings.Join(unread[:3], "; ") + fmt.Sprintf("; and %d more", n-3)
+	}
+	return ": " + strings.Join(unread, "; ")
 }
 
 var factColumns = []column[fact]{

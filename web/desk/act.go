@@ -314,11 +314,13 @@ func (d *desk) DeadLetters(ctx context.Context, class, cursor string) (web.DeadL
 	var l struct {
 		Letters []letterJSON `json:"letters"`
 		Next    int64        `json:"next"`
+		Partial bool         `json:"partial"`
+		Unread  []string     `json:"unread"`
 	}
 	if err := d.get(ctx, "/api/v1/dlq", v, &l); err != nil {
 		return web.DeadLetterPage{}, err
 	}
-	var page web.DeadLetterPage
+	page := web.DeadLetterPage{Partial: l.Partial, Unread: l.Unread}
 	for _, x := range l.Letters {
 		i := slices.IndexFunc(page.Classes, func(c web.ClassCount) bool { return c.Class == x.Class })
 		if i < 0 {

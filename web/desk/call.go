@@ -41,8 +41,14 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.body.Write(b)
 }
 
+// withHeader takes an answer with its headers.
+type withHeader struct {
+	out    any
+	header *http.Header
+}
+
 // request asks the API. in is the body, nil = none. out is filled from the answer;
-// nil: the answer is not looked at, a *http.Header: only its headers are.
+// nil: the answer is not looked at, a *http.Header: only its headers are, a *withHeader: both.
 func (d *desk) request(ctx context.Context, method, path string, query url.Values, in, out any, header ...string) error {
 	target := "http://" + d.host + path
 	if len(query) > 0 {
@@ -73,6 +79,9 @@ func (d *desk) request(ctx context.Context, method, path string, query url.Value
 	if h, ok := out.(*http.Header); ok {
 		*h = a.header
 		return nil
+	}
+	if h, ok := out.(*withHeader); ok {
+		*h.header, out = a.header, h.out
 	}
 	switch {
 	case a.over:

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/web"
 )
 
@@ -31,6 +32,8 @@ type Source struct {
 
 	mu    sync.Mutex
 	known map[string]known // by token
+
+	definitions map[string]*sagas.Definition // by digest
 }
 
 // known is what was counted for somebody.
@@ -45,6 +48,8 @@ const (
 	countsFor = 3 * time.Second
 	mayFor    = time.Minute
 	maxKnown  = 1000
+
+	maxDefinitions = 100 // that are kept as they were read
 )
 
 // New makes the Source. api is the handler of the HTTP API.
@@ -52,7 +57,7 @@ func New(api http.Handler, o Options) *Source {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Source{api: api, opts: o, known: map[string]known{}}
+	return &Source{api: api, opts: o, known: map[string]known{}, definitions: map[string]*sagas.Definition{}}
 }
 
 // desk is what one request sees.

@@ -17,23 +17,24 @@ import (
 func (d *desk) Instance(ctx context.Context, workflowID string) (web.Instance, error) {
 	var in web.Instance
 	path := instanceAPI(workflowID)
-	if err := d.get(ctx, path, nil, &in.View); err != nil {
+	answered := http.Header{}
+	if err := d.request(ctx, http.MethodGet, path, nil, nil, &withHeader{out: &in.View, header: &answered}); err != nil {
 		return in, err
 	}
+	in.Owner = d.owner(workflowID, answered)
 	var asked sync.WaitGroup
 	var explained explainJSON
 	var explainErr error
 	if in.View.Version != 0 {
 		asked.Go(func() {
-			if _, def, err := d.definition(ctx, in.View.Type, in.View.Version); err == nil {
-				in.Definition = def
-			}
+			in.Definition = d.pinned(ctx, in.View)
 		})
 	}
 	asked.Go(func() { in.Facts, in.FactsFrom = d.history(ctx, path) })
 	asked.Go(func() { in.Messages = d.messages(ctx, path) })
-	asked.Go(func() { explainErr = d.get(ctx, path+"/explain", nil, &explained) })
-	asked.Go(func() { in.Owner = d.owner(ctx, workflowID, path) })
+	if active(in.View) { // an ended one has nothing to explain
+		asked.Go(func() { explainErr = d.get(ctx, path+"/explain", nil, &explained) })
+	}
 	asked.Wait()
 	switch {
 	case !active(in.View):
@@ -121,16 +122,36 @@ func (d *desk) messages(ctx context.Context, path string) []web.Message {
 }
 
 // owner is the process that answered for the instance, and the partition that it is in.
-func (d *desk) owner(ctx context.Context, workflowID, path string) web.Place {
-	p := web.Place{Partition: -1}
+func (d *desk) owner(workflowID string, answered http.Header) web.Place {
+	p := web.Place{Partition: -1, Node: cmp.Or(answered.Get("Saga-Node"), answered.Get("Amends-Node"))}
 	if d.s.opts.Partition != nil {
 		p.Partition = d.s.opts.Partition(workflowID)
 	}
-	var h http.Header
-	if d.get(ctx, path, nil, &h) == nil {
-		p.Node = cmp.Or(h.Get("Saga-Node"), h.Get("Amends-Node"))
-	}
 	return p
+}
+
+// pinned is the definition of an instance, nil when it is not known. A published version never changes, so it is read
+// once.
+func (d *desk) pinned(ctx context.Context, v sagas.View) *sagas.Definition {
+	d.s.mu.Lock()
+	def := d.s.definitions[v.Digest]
+	d.s.mu.Unlock()
+	if def != nil && v.Digest != "" {
+		return def
+	}
+	f, def, err := d.definition(ctx, v.Type, v.Version)
+	if err != nil || def == nil {
+		return nil
+	}
+	if v.Digest != "" && f.Digest == v.Digest {
+		d.s.mu.Lock()
+		defer d.s.mu.Unlock()
+		if len(d.s.definitions) >= maxDefinitions {
+			clear(d.s.definitions)
+		}
+		d.s.definitions[v.Digest] = def
+	}
+	return def
 }
 
 func explanation(e explainJSON) web.Explanation {
