@@ -40,6 +40,7 @@ func (s *server) guard(r route) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		req, w := requestOf(ctx)
 		note(req.Context(), r.path)
+		noteRole(req.Context(), r.role)
 		if err := s.may(req, r); err != nil {
 			writeProblem(w, problemOf(err))
 			return
@@ -101,4 +102,5 @@ func (s *server) routes() {
 	s.batchRoutes()
 	s.clusterRoutes()
 	s.streamRoutes()
+	s.meRoutes()
 }

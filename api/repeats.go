@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"io"
 	"net/http"
@@ -29,6 +30,7 @@ type repeat struct {
 	status  int
 	header  http.Header
 	body    []byte
+	role    Role // that its operation needs; 0 = it came to no operation
 }
 
 // Limits of what is remembered.
@@ -71,7 +73,7 @@ func (m *repeats) end(key string, rec *recorder) {
 		delete(m.known, key)
 		return
 	}
-	r.done, r.status, r.header, r.body = true, rec.status, rec.Header().Clone(), rec.body.Bytes()
+	r.done, r.status, r.header, r.body, r.role = true, rec.status, rec.Header().Clone(), rec.body.Bytes(), rec.role
 }
 
 // once answers requests that were made before.
@@ -109,13 +111,19 @@ func (s *server) once(next http.Handler) http.Handler {
 					panic(p)
 				}
 			}()
-			next.ServeHTTP(rec, r)
+			next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), roleKey{}, &rec.role)))
 			s.repeats.end(key, rec)
 		case known.request != request:
 			writeProblem(w, problemOf(&orchestrator.Error{Code: orchestrator.CodeKeyReused, Class: errReused, Cause: "the Idempotency-Key was used for another request", Fix: "Use a new one for each request."}))
 		case !known.done:
 			writeProblem(w, problemOf(&orchestrator.Error{Code: orchestrator.CodeConflict, Class: orchestrator.ErrConflict, Cause: "a request with this Idempotency-Key is being answered", Fix: "Wait for its answer."}))
 		default:
+			if known.role != 0 { // whoever has lost the role hears no more of it
+				if err := s.may(r, route{role: known.role}); err != nil {
+					writeProblem(w, problemOf(err))
+					return
+				}
+			}
 			for name, values := range known.header {
 				w.Header()[name] = values
 			}
@@ -132,6 +140,16 @@ type recorder struct {
 	status int
 	body   bytes.Buffer
 	large  bool
+	role   Role
+}
+
+type roleKey struct{}
+
+// noteRole tells whoever keeps the answer which role the operation needs.
+func noteRole(ctx context.Context, role Role) {
+	if seen, ok := ctx.Value(roleKey{}).(*Role); ok {
+		*seen = role
+	}
 }
 
 func (r *recorder) WriteHeader(status int) {

@@ -284,8 +284,13 @@ func offers(v sagas.View) []web.Offer {
 		}
 	}
 	for _, a := range v.Attention {
+		sent := slices.ContainsFunc(v.Steps, func(s sagas.StepView) bool { return s.Path == a.Path && (s.State == "PENDING" || s.Undo == "U_PENDING") })
 		for _, h := range sagas.Reason(a.Reason).Helps() {
-			add(string(h), a.Path)
+			// While a command is on its way only more time helps: another one with its key would say nothing new, and
+			// the machine refuses the rest until there is an answer or its time has passed.
+			if !sent || h == sagas.AdminExtend {
+				add(string(h), a.Path)
+			}
 		}
 	}
 	if v.Phase != "running" && v.Phase != "finishing" && v.Phase != "compensating" {
