@@ -284,7 +284,9 @@ func offers(v sagas.View) []web.Offer {
 		}
 	}
 	for _, a := range v.Attention {
-		sent := slices.ContainsFunc(v.Steps, func(s sagas.StepView) bool { return s.Path == a.Path && (s.State == "PENDING" || s.Undo == "U_PENDING") })
+		sent := slices.ContainsFunc(v.Steps, func(s sagas.StepView) bool {
+			return s.Path == a.Path && (s.State == "PENDING" || s.Undo == "U_PENDING")
+		})
 		for _, h := range sagas.Reason(a.Reason).Helps() {
 			// While a command is on its way only more time helps: another one with its key would say nothing new, and
 			// the machine refuses the rest until there is an answer or its time has passed.
