@@ -18,6 +18,10 @@ type Config struct {
 	// Namespace of the sagas, e.g. "pay". Required.
 	Namespace string
 
+	// Claims puts large fields of inputs away, and brings those of results back: package claimcheck has
+	// one. Default: none.
+	Claims Claims
+
 	// Client are the options of the Kafka client: seed brokers, TLS, SASL. Required. Acknowledgement
 	// by all in-sync replicas and the partitioner are set here and cannot be changed.
 	Client []kgo.Opt
@@ -29,6 +33,13 @@ type Client struct {
 	topics protocol.Topics
 	kafka  *kgo.Client
 	opts   []kgo.Opt
+	claims Claims
+}
+
+// Claims lets large values travel by reference.
+type Claims interface {
+	Shrink(ctx context.Context, value []byte) ([]byte, error)
+	Expand(ctx context.Context, value []byte) ([]byte, error)
 }
 
 // New checks cfg and makes the Kafka client. It does not connect; the first call does.
@@ -54,7 +65,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client config: Client: %w", err)
 	}
-	return &Client{topics: topics, kafka: kafka, opts: cfg.Client}, nil
+	return &Client{topics: topics, kafka: kafka, opts: cfg.Client, claims: cfg.Claims}, nil
 }
 
 // Close ends the client. Calls that are under way fail.
@@ -165,6 +176,16 @@ type cancelJSON struct {
 // in the lifecycle. A request that the intake would refuse by its form fails here, with a
 // *protocol.Error, and is not sent.
 func (c *Client) Start(ctx context.Context, s Start) error {
+	if c.claims != nil && s.Input != nil {
+		input, err := json.Marshal(s.Input)
+		if err == nil {
+			input, err = c.claims.Shrink(ctx, input)
+		}
+		if err != nil {
+			return fmt.Errorf("start %s/%s: input: %w", s.Type, s.ID, err)
+		}
+		s.Input = json.RawMessage(input)
+	}
 	rec := startJSON{Type: s.Type, ID: s.ID, Version: s.Version, StartID: s.StartID, Input: s.Input, ReplyTo: s.ReplyTo, Tags: s.Tags}
 	if !s.IssuedAt.IsZero() {
 		rec.IssuedAt = s.IssuedAt.UTC().Format(time.RFC3339Nano)

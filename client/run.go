@@ -58,7 +58,13 @@ func (c *Client) Run(ctx context.Context, s Start) (Result, error) {
 			}
 			// Whatever else is on the topic is not for us.
 			if r, err := protocol.ParseResult(headers); err == nil && r.WorkflowID == wid {
-				return Result{WorkflowID: wid, Run: r.Run, Phase: r.Phase, Cause: r.Cause, Output: rec.Value}, nil
+				output := rec.Value
+				if c.claims != nil {
+					if output, err = c.claims.Expand(ctx, output); err != nil {
+						return Result{}, fmt.Errorf("run %s: output: %w", wid, err)
+					}
+				}
+				return Result{WorkflowID: wid, Run: r.Run, Phase: r.Phase, Cause: r.Cause, Output: output}, nil
 			}
 		}
 	}

@@ -161,7 +161,7 @@ func (x *execution) do() (Answer, error) {
 			run = true
 			return Answer{}, nil
 		}
-		out, err := x.call(s, func(ctx context.Context, tx Tx) ([]byte, error) { return h.do(ctx, tx, x.payload) })
+		out, err := x.call(s, func(ctx context.Context, tx Tx) ([]byte, error) { return x.perform(ctx, tx, h) })
 		if err != nil {
 			return Answer{}, fromHandler{err}
 		}
@@ -198,7 +198,7 @@ func (x *execution) external(h *handler) (Answer, error) {
 	var staged Tx
 	out, err := x.call(nil, func(ctx context.Context, tx Tx) ([]byte, error) {
 		staged = tx
-		return h.do(ctx, tx, x.payload)
+		return x.perform(ctx, tx, h)
 	})
 	if err != nil {
 		a, err := x.settle(err)
@@ -300,7 +300,15 @@ func (x *execution) undo() (Answer, error) {
 			fwd.Status, fwd.Effect, fwd.Code, fwd.Until = Failed, protocol.EffectUnknown, CodeInterrupted, 0
 		}
 		_, err = x.call(s, func(ctx context.Context, tx Tx) ([]byte, error) {
-			return nil, h.undo(ctx, tx, x.payload, forward(x.cmd.ForwardKey, fwd))
+			payload, err := x.whole(ctx, x.payload, true)
+			if err != nil {
+				return nil, err
+			}
+			was := forward(x.cmd.ForwardKey, fwd)
+			if was.Output, err = x.whole(ctx, was.Output, true); err != nil {
+				return nil, err
+			}
+			return nil, h.undo(ctx, tx, payload, was)
 		})
 		switch {
 		case errors.Is(err, ErrNoop):
@@ -346,7 +354,11 @@ func (x *execution) inquire() (Answer, error) {
 			return Answer{Reply: protocol.Reply{Outcome: protocol.OutcomeRunning, Code: fwd.Code}}, nil
 		}
 		out, err := x.call(s, func(ctx context.Context, tx Tx) ([]byte, error) {
-			return h.inquire(ctx, tx, forward(x.cmd.ForwardKey, fwd))
+			out, err := h.inquire(ctx, tx, forward(x.cmd.ForwardKey, fwd))
+			if err != nil {
+				return nil, err
+			}
+			return x.fitting(ctx, out)
 		})
 		switch {
 		case errors.Is(err, ErrRunning):

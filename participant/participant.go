@@ -34,6 +34,10 @@ type Config struct {
 	// Group of the consumers. Default Name.
 	Group string
 
+	// Claims brings back what commands carry by reference, and puts away what answers could not carry.
+	// Default: none.
+	Claims Claims
+
 	// Concurrency is how many commands with different keys are handled at once. Default 8, at most
 	// 1024.
 	Concurrency int
@@ -110,7 +114,9 @@ func New(cfg Config) (*Participant, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Participant{Handlers: NewHandlers(cfg.Logger, cfg.HandlerTimeout), cfg: cfg, seed: maphash.MakeSeed()}, nil
+	h := NewHandlers(cfg.Logger, cfg.HandlerTimeout)
+	h.UseClaims(cfg.Claims)
+	return &Participant{Handlers: h, cfg: cfg, seed: maphash.MakeSeed()}, nil
 }
 
 // metadataMinAge bounds the pause between two looks at the metadata. A reply that a broker refuses waits for the next

@@ -128,7 +128,7 @@ func errNotControl() error {
 // formOf tells JSON from Avro, and enforces the limits of the whole record.
 func formOf(value []byte, h []Header) (string, error) {
 	if len(value) > MaxRecordBytes {
-		return "", tooLarge("", "a value of more than "+strconv.Itoa(MaxRecordBytes)+" bytes")
+		return "", tooLarge("", "a value of more than "+strconv.Itoa(MaxRecordBytes)+" bytes; large fields can travel by reference, see docs/claimcheck.md")
 	}
 	if err := checkHeaders(h); err != nil {
 		return "", err

@@ -103,6 +103,11 @@ var rules = map[string]rule{
 		std: []string{"net", "os", "log", "sync", "math/rand", "crypto/rand"},
 		why: "correlate is pure: what is known of one value. Kafka is for correlate/flow",
 	},
+	"claimcheck": {
+		own:   []string{},
+		third: []string{"github.com/minio/minio-go/v7"},
+		why:   "claimcheck is bytes and a store: clients and participants are given one, and nothing in it knows Kafka",
+	},
 	"asyncapi": {
 		own: []string{"sagas", "protocol"},
 		why: "asyncapi is a pure function of definitions",

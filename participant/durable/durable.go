@@ -49,6 +49,10 @@ type Config struct {
 	// runs, its task does nothing else. Default 10 s.
 	HandlerTimeout time.Duration
 
+	// Claims brings back what commands carry by reference, and puts away what answers could not carry.
+	// Default: none.
+	Claims participant.Claims
+
 	// Clock tells the time. Default time.Now.
 	Clock func() time.Time
 
@@ -115,8 +119,10 @@ func New(cfg Config) (*Participant, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	h := participant.NewHandlers(cfg.Logger, cfg.HandlerTimeout)
+	h.UseClaims(cfg.Claims)
 	return &Participant{
-		Handlers:  participant.NewHandlers(cfg.Logger, cfg.HandlerTimeout),
+		Handlers:  h,
 		cfg:       cfg,
 		changelog: ChangelogTopic(cfg.Name),
 	}, nil
