@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -233,6 +232,6 @@ func validate(t *testing.T, path string, doc any) {
 		t.Error("the schema accepts a document without info")
 	}
 	if err := schema.Validate(doc); err != nil {
-		t.Error(fmt.Sprintf("%#v", err))
+		t.Errorf("%#v", err)
 	}
 }
