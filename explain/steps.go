@@ -191,7 +191,7 @@ func (x *explainer) open(s *sagas.StepState) (b blocker, waits bool) {
 		}
 		if d.Await.Route != "" {
 			_, value, _ := sagas.AwaitedValue(s)
-			b.sentence = fmt.Sprintf("%s waits for an event of topic %s with match value %s%s%s%s.", s.Path, d.Await.Topic, quote(value), unfit, x.until("it times out", s.Until), x.deadline())
+			b.sentence = fmt.Sprintf("%s waits for an event of topic %s with match value %q%s%s%s.", s.Path, d.Await.Topic, value, unfit, x.until("it times out", s.Until), x.deadline())
 			b.actions = append(b.actions, Action{Do: "send the event as a signal, when it has happened and was not published", Command: "amends signal " + wid + " " + quote(name), Path: s.Path})
 			break
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 )
 
@@ -120,5 +121,17 @@ func TestCorrelation(t *testing.T) {
 			!strings.Contains(dead[0].why.Message, "event "+airEvents+"/") {
 			t.Errorf("dead letters %+v", dead)
 		}
+
+		// Sent again from the dead letters, it comes to whoever waits by now.
+		nobody := r.begin("trip", "nobody", map[string]any{"pnr": "NOBODY"})
+		waits(nobody)
+		letter, err := r.o.Letter(t.Context(), dead[0].rec.Offset)
+		if err != nil || letter.Kind != "event" || letter.From.Topic != r.topics.Correlation {
+			t.Fatalf("letter %+v, %v", letter, err)
+		}
+		if again, err := r.o.Replay(t.Context(), letter.Offset, orchestrator.Replay{By: "ann", Reason: "it waits now"}); err != nil || again.Kind != "event" {
+			t.Fatalf("sent again: %+v, %v", again, err)
+		}
+		check(nobody, "n1")
 	})
 }

@@ -135,7 +135,7 @@ func (o *Orchestrator) letterOf(rec *kgo.Record) (Letter, json.RawMessage) {
 	msg, err := o.decodeLetter(l.From.Topic, rec.Key, rec.Value, original)
 	clear := l.Value
 	if err == nil {
-		m := Message{Kind: "reply"}
+		m := Message{Kind: o.bareKind(l.From.Topic)}
 		if msg != nil {
 			m.describe(msg)
 			if l.Value == nil {
@@ -155,6 +155,10 @@ func (o *Orchestrator) letterOf(rec *kgo.Record) (Letter, json.RawMessage) {
 // maskLetter takes personal values out of a letter. What its text, its headers and its bytes may repeat of them
 // nobody knows here, because there is no instance to compare with: they are hidden.
 func (o *Orchestrator) maskLetter(l *Letter, rec *kgo.Record, original []protocol.Header, msg any) {
+	if l.From.Topic == o.topics.Correlation {
+		o.maskEvent(l, rec, original)
+		return
+	}
 	wid := l.WorkflowID
 	if m, ok := msg.(interface{ WorkflowID() string }); ok && m.WorkflowID() != "" {
 		wid = m.WorkflowID()
@@ -195,6 +199,39 @@ func (o *Orchestrator) maskLetter(l *Letter, rec *kgo.Record, original []protoco
 	l.Bytes = ""
 }
 
+// bareKind is what a record is whose value is not the protocol's.
+func (o *Orchestrator) bareKind(topic string) string {
+	if topic == o.topics.Correlation {
+		return "event"
+	}
+	return "reply"
+}
+
+// maskEvent hides an event of the correlation topic, and its value, when a saga that may wait for it has
+// personal values: which part of an event is personal nobody knows before an instance takes it.
+func (o *Orchestrator) maskEvent(l *Letter, rec *kgo.Record, original []protocol.Header) {
+	c, err := protocol.ParseCorrelation(original)
+	if err != nil {
+		return
+	}
+	for _, typ := range append(c.Groups, c.Group) {
+		x := o.private(typ, 0)
+		if x == nil {
+			continue
+		}
+		l.masked = true
+		if len(rec.Value) > 0 {
+			l.Value, l.Bytes = x.Hidden(rec.Value), ""
+		}
+		for i := range l.Headers {
+			if l.Headers[i].Key == protocol.HeaderValue {
+				l.Headers[i].Value = sagas.Masked
+			}
+		}
+		return
+	}
+}
+
 func letterKey(offset int64) string { return deskLetter + strconv.FormatInt(offset, 10) }
 
 func printable(b []byte) string {
@@ -213,6 +250,9 @@ func (o *Orchestrator) decodeLetter(topic string, key, value []byte, hs []protoc
 		return protocol.DecodeControl(key, value, hs)
 	case o.topics.Replies:
 		_, err := protocol.ParseReply(hs)
+		return nil, err
+	case o.topics.Correlation:
+		_, err := protocol.ParseCorrelation(hs)
 		return nil, err
 	}
 	return nil, &Error{Code: CodeConflict, Class: ErrConflict, Cause: fmt.Sprintf("the record is of topic %q, which is not an input of this namespace", topic), Fix: "Send it again with a tool of its owner."}
@@ -316,7 +356,7 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 	if err != nil {
 		return Replayed{}, badRecord(err)
 	}
-	out := Replayed{Topic: d.Topic, Partition: -1, Key: printable(rec.Key), Kind: "reply", WorkflowID: d.WorkflowID, Edited: r.Value != nil}
+	out := Replayed{Topic: d.Topic, Partition: -1, Key: printable(rec.Key), Kind: o.bareKind(d.Topic), WorkflowID: d.WorkflowID, Edited: r.Value != nil}
 	key := rec.Key
 	if m, ok := msg.(interface{ WorkflowID() string }); ok {
 		mm := Message{}
@@ -352,7 +392,7 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 	if err := cl.ProduceSync(ctx, again).FirstErr(); err != nil {
 		return Replayed{}, unreachable("write to topic "+d.Topic, err)
 	}
-	if d.Topic != o.topics.Replies {
+	if d.Topic != o.topics.Replies && d.Topic != o.topics.Correlation {
 		out.Position = positionOf(o.topics, d.Topic, again.Partition, again.Offset).String()
 	}
 	to := placeOf(again)
