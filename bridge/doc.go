@@ -45,7 +45,8 @@
 //
 //  1. No call is made before its row is committed; a call whose result is not committed is made again
 //     with its key. (TestCrashAnywhere)
-//  2. One key has at most one call under way in a process. (TestRedelivery)
+//  2. One key has at most one call under way in a process, and every delivery of it is answered.
+//     (TestRedelivery, TestConformance)
 //  3. A destination that hangs holds up its own calls only, and what waits for it is bounded.
 //     (TestIsolation)
 //  4. No part of a command changes which host or path is called. (TestPathInjection, FuzzPath)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/amendsio/amends/bridge"
 	"github.com/amendsio/amends/internal/kafkatest"
+	"github.com/amendsio/amends/protocol"
 )
 
 // Nothing was ever sent: the failure has no effect, and the next attempt is a first one again.
@@ -118,14 +119,14 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// A redelivery while the call is under way makes no second call; the newest attempt hears the answer.
+// A redelivery while the call is under way makes no second call; every delivery hears the answer.
 func TestRedelivery(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T, k *kafkatest.Cluster) {
 		s := newShop(t, k)
 		gate := make(chan struct{})
 		s.psp.gate = gate
 		first, second := s.do("order/1", "a"), s.do("order/1", "a")
-		second.Attempt = 2
+		second.Attempt, second.Token = 2, protocol.Token{WorkflowID: "order/1", Run: 1, Path: "a", Op: protocol.OpDo, Round: 1, Attempt: 2}.Encode(nil)
 		k.Produce(s.record(first, `{}`))
 		asked := false
 		s.while(nil, func(replies int) bool {
@@ -140,9 +141,10 @@ func TestRedelivery(t *testing.T) {
 					close(gate)
 				}()
 			}
-			return replies == 3
+			return replies == 4
 		})
 		s.want(`a ok {"id":"ch-a"}
+a ok {"id":"ch-a"}
 ask running BUSY
 undo failed-retriable BUSY`)
 		if n := s.psp.did("POST"); n != 1 {

@@ -19,15 +19,19 @@ func pendingKey(sagaKey string) []byte { return append([]byte{pendingPrefix}, sa
 
 // pending is a call that was begun and whose reply is not written.
 type pending struct {
-	Command protocol.Command `json:"cmd"`
-	Output  json.RawMessage  `json:"out,omitempty"` // of the do, for an undo or an inquiry
-	Known   bool             `json:"known,omitempty"`
-	Started int64            `json:"at"`              // ms: when the row of the key was made
-	Clean   bool             `json:"clean,omitempty"` // the row was made together with this entry
-	Result  *result          `json:"res,omitempty"`
+	Command protocol.Command   `json:"cmd"`
+	Output  json.RawMessage    `json:"out,omitempty"` // of the do, for an undo or an inquiry
+	Known   bool               `json:"known,omitempty"`
+	Started int64              `json:"at"`                // ms: when the row of the key was made
+	Clean   bool               `json:"clean,omitempty"`   // the row was made together with this entry
+	Earlier []protocol.Command `json:"earlier,omitempty"` // deliveries before Command: each is answered
+	Result  *result            `json:"res,omitempty"`
 
 	payload []byte
 }
+
+// maxEarlier bounds the deliveries of one key that wait for one call; the oldest of more hears nothing.
+const maxEarlier = 16
 
 // First byte of an entry: what it waits for.
 const (

@@ -172,7 +172,10 @@ func (p *processor) command(c *topology.Cycle, cmd protocol.Command, payload []b
 			p.refuse(c, cmd, protocol.OutcomeFailedFatal, participant.CodeKeyReused)
 			return nil
 		}
-		mine.Command = cmd // the newest attempt hears of it
+		// All of them hear of it: who was committed past is owed a reply.
+		mine.Earlier = append(mine.Earlier, mine.Command)
+		mine.Earlier = mine.Earlier[max(0, len(mine.Earlier)-maxEarlier):]
+		mine.Command = cmd
 		return p.write(c, mine)
 	}
 	if cmd.Op != protocol.OpDo {
@@ -323,12 +326,19 @@ func (p *processor) Timer(c *topology.Cycle, key []byte) error {
 // finish writes what came of a call, and answers.
 func (p *processor) finish(c *topology.Cycle, x *pending) error {
 	cmd, res := x.Command, x.Result
+	answer := func(a participant.Answer) error {
+		p.emit(c, cmd, a)
+		for _, earlier := range x.Earlier {
+			a.Token, a.Trace = earlier.Token, earlier.Trace
+			p.emit(c, earlier, a)
+		}
+		return nil
+	}
 	if cmd.Op == protocol.OpDo && x.Clean && res.Unsent && res.Outcome == protocol.OutcomeFailedRetriable {
 		// Nothing was ever sent for this key: it is as if the command had not come.
 		c.Delete(durable.RowKey(cmd.Key))
-		p.emit(c, cmd, participant.Answer{Reply: protocol.Reply{Token: cmd.Token, Outcome: res.Outcome, Effect: protocol.EffectNone, Code: res.Code,
+		return answer(participant.Answer{Reply: protocol.Reply{Token: cmd.Token, Outcome: res.Outcome, Effect: protocol.EffectNone, Code: res.Code,
 			Message: res.Message, RetryAfter: res.RetryAfter, Trace: cmd.Trace}})
-		return nil
 	}
 	if p.r.cfg.Bridge.operation(cmd) == nil { // the file was changed since
 		p.refuse(c, cmd, protocol.OutcomeFailedFatal, participant.CodeUnknownCommand)
@@ -343,8 +353,7 @@ func (p *processor) finish(c *topology.Cycle, x *pending) error {
 			return err
 		}
 	}
-	p.emit(c, cmd, a)
-	return nil
+	return answer(a)
 }
 
 // settle notes that a do without an answer may still take effect at its destination for a while. An undo
