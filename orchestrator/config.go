@@ -73,7 +73,8 @@ type Config struct {
 	// that was delayed in the network can end a later transaction: exactly once no longer holds.
 	AllowOldTransactions bool
 
-	// Codec reads the values of events for bindings. Default: schema.Plain, which reads JSON.
+	// Codec reads the values of events for bindings and of replies, and writes the commands of participants that
+	// take Avro. Default: schema.Plain, which knows JSON.
 	Codec schema.Codec
 
 	// TokenSecret signs the tokens of commands, so that a reply can only come from somebody who has
@@ -135,6 +136,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.Codec == nil {
+		c.Codec = schema.Plain{}
 	}
 	return c
 }

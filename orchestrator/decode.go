@@ -7,6 +7,7 @@ import (
 
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/schema"
 	"github.com/amendsio/amends/topology"
 )
 
@@ -38,6 +39,7 @@ type input struct {
 	wid   string
 	event sagas.Event
 	fault *fault
+	later error // why it cannot be read now
 	// version is what a start asks for; 0 is the active one.
 	version uint32
 }
@@ -274,7 +276,10 @@ func (p *processor) decodeReply(rec *topology.Record) *input {
 	reply := sagas.Reply{Address: addressOf(token)}
 	var output []byte
 	if err == nil && len(rec.Value) > 0 {
-		output, err = sagas.CanonicalJSON(rec.Value)
+		output, err = p.replyValue(rec)
+	}
+	if errors.Is(err, schema.ErrUnavailable) {
+		return &input{wid: token.WorkflowID, later: err}
 	}
 	if err != nil {
 		reply.Outcome, reply.Code, reply.Message = sagas.OutcomeBadReply, sagas.ClassBadReply, messageOf(err)

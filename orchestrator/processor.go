@@ -45,6 +45,9 @@ func (p *processor) Process(c *topology.Cycle, rec *topology.Record, msg any) er
 		p.deadLetter(c, rec, in.wid, *in.fault)
 		return nil
 	}
+	if in.later != nil {
+		return later(in.later)
+	}
 	return p.walk(c, rec, in.wid, in.event, in.version)
 }
 

@@ -34,16 +34,24 @@ func (o *origin) recordKey(wid string) []byte {
 
 // stage turns what Step returned into writes and records of this cycle.
 func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, effects []sagas.Effect) error {
+	next, effects, formatted, err := p.formats(next, effects)
+	if err != nil {
+		return err
+	}
 	if err := p.store(c, o, next); err != nil {
 		return err
 	}
 	if reply, ok := o.event.(sagas.Reply); ok {
 		p.counts.reply(&reply, o.before)
 	}
-	for _, e := range effects {
+	for i, e := range effects {
 		switch e := e.(type) {
 		case sagas.Command:
-			c.Emit(p.command(&e, o))
+			rec := p.command(&e, o)
+			if w, ok := formatted[i]; ok {
+				w.inFormat(rec)
+			}
+			c.Emit(rec)
 			p.counts.command(&e)
 		case sagas.Lifecycle:
 			rec, err := p.lifecycle(&e, o)

@@ -407,6 +407,9 @@ func (c *Cycle) fire(tm timer) error {
 		if fault := storeFault(err); fault != nil {
 			return fault
 		}
+		if errors.Is(err, ErrRetry) {
+			return err
+		}
 	}
 	if err := c.poison(nil, tm.key, err); err != nil {
 		return err

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -209,6 +210,9 @@ func (c *Cycle) release(topic string, key []byte) error {
 		c.rollback(before)
 		if fault := storeFault(err); fault != nil {
 			return fault
+		}
+		if errors.Is(err, ErrRetry) {
+			return err
 		}
 	}
 	return c.poison(nil, key, err)

@@ -33,7 +33,8 @@ type Processor interface {
 
 	// Timer is called for a store entry whose due time (as the Indexer reports
 	// it) is at or before c.Now(). It must write or delete that entry: a timer
-	// that leaves its entry as it was is an error.
+	// that leaves its entry as it was is an error. After ErrRetry it is called
+	// again later, and the task does nothing else meanwhile.
 	Timer(c *Cycle, key []byte) error
 
 	// Poison is the way out for input that Process or Timer cannot handle: emit
