@@ -60,6 +60,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.String("oidc-roles-claim", "roles", "claim of such a token that holds the roles")
 	f.Bool("api-insecure", false, "let the API listen beyond loopback without authentication: whoever reaches it sees everything")
 	pageFlags(f)
+	schemaFlags(f)
 	telemetryFlags(cmd)
 	f.String("log-level", "info", "debug, info, warn or error")
 	f.String("config", os.Getenv("AMENDS_CONFIG"), "YAML file with the same settings, one key per flag")
@@ -211,6 +212,9 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 
 		Client: conn.Client,
 		Logger: log,
+	}
+	if cfg.Codec, err = codecOf(s, append(cfg.Client[:len(cfg.Client):len(cfg.Client)], kgo.SeedBrokers(conn.Brokers...))); err != nil {
+		return cfg, at, err
 	}
 	if cfg.Standbys == 0 {
 		cfg.Standbys = -1 // in a Config, 0 is the default

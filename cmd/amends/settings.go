@@ -112,7 +112,7 @@ func (s *settings) replaces(key string) {
 }
 
 // secretKeys are shown by nobody.
-var secretKeys = map[string]bool{"sasl-password": true, "api-token": true, "alert-webhook": true}
+var secretKeys = map[string]bool{"sasl-password": true, "api-token": true, "registry-password": true, "alert-webhook": true}
 
 // origin says where the value of a key comes from.
 func (s settings) origin(key string) string {
