@@ -260,6 +260,9 @@ func (x *execution) settle(err error) (Answer, error) {
 		}
 		if old.Status == Started && x.same(old) {
 			row.At = old.At
+			if f.Outcome == protocol.OutcomeFailedFatal && f.Effect != protocol.EffectNone {
+				row.Output = old.Output // an undo may need the handle
+			}
 			return a, s.Set(x.cmd.Key, row)
 		}
 		return replay(old), nil
@@ -349,7 +352,7 @@ func (x *execution) inquire() (Answer, error) {
 		case fwd.Undone:
 			return Answer{Reply: protocol.Reply{Outcome: protocol.OutcomeNotExecuted, Code: CodeUndone}}, nil
 		case fwd.Status == Done, fwd.Status == Failed && fwd.Effect == protocol.EffectDone:
-			return Answer{Reply: protocol.Reply{Outcome: protocol.OutcomeExecuted}, Output: fwd.Output}, nil
+			return Answer{Reply: protocol.Reply{Outcome: protocol.OutcomeExecuted}, Output: forward(x.cmd.ForwardKey, fwd).Output}, nil
 		case h == nil, fwd.Status == Started && x.now <= fwd.Until:
 			return Answer{Reply: protocol.Reply{Outcome: protocol.OutcomeRunning, Code: fwd.Code}}, nil
 		}
@@ -450,10 +453,10 @@ func failed(outcome protocol.Outcome, code string) Answer {
 
 // fresh answers from a row that was just made.
 func fresh(r Row) Answer {
-	a := Answer{Reply: protocol.Reply{Effect: r.Effect, Code: r.Code, Message: r.Message, Noop: r.Noop}, Output: r.Output}
+	a := Answer{Reply: protocol.Reply{Effect: r.Effect, Code: r.Code, Message: r.Message, Noop: r.Noop}}
 	switch r.Status {
 	case Done:
-		a.Outcome = protocol.OutcomeOK
+		a.Outcome, a.Output = protocol.OutcomeOK, r.Output
 	case Rejected:
 		a.Outcome = protocol.OutcomeRejected
 	case Failed:
@@ -474,7 +477,13 @@ func replay(r Row) Answer {
 func tombstone(now int64) Row { return Row{Status: Rejected, At: now, Code: CodeSuppressed} }
 
 func forward(key string, r Row) Forward {
-	return Forward{Key: key, Known: r.Status == Done || r.Status == Failed && r.Effect == protocol.EffectDone, Output: r.Output}
+	f := Forward{Key: key, Known: r.Status == Done || r.Status == Failed && r.Effect == protocol.EffectDone}
+	if f.Known {
+		f.Output = r.Output
+	} else {
+		f.Handle = r.Output
+	}
+	return f
 }
 
 // sumOf tells one command from another under the same key.

@@ -52,7 +52,7 @@ type Row struct {
 	Message string
 	Noop    bool
 	Undone  bool   // of a do: an undo has reversed it since
-	Output  []byte // JSON object
+	Output  []byte // JSON object; of a call that has not answered: its handle
 }
 
 // Forward is what an undo or inquire handler learns of the do.
@@ -60,6 +60,7 @@ type Forward struct {
 	Key    string // saga-key of the do, the idempotency key of its external calls
 	Known  bool   // its answer is known; false = it may or may not have taken effect
 	Output []byte // JSON of its output, nil when it is not known
+	Handle []byte // JSON of what an external call has last told by Tx.Progress, nil when it is Known
 }
 
 // Limits of what a handler may store through its Tx, and of what it may answer.

@@ -36,11 +36,15 @@ func TestKafkaPolyglot(t *testing.T) {
 	t.Log(amends(t, "apply", "--brokers", c.Seeds()[0], "--namespace", c.Namespace(), "-f", h.definition()))
 
 	began := time.Now()
-	over := time.Duration(sagas) * 20 * time.Millisecond // 50 a second
+	// A closed loop: on a slow machine an open one would queue commands for longer than an attempt lasts, and every one
+	// of them would be expired when it is read.
+	w.open = 200
+	over := time.Duration(sagas) * 5 * time.Millisecond
 	published := w.begin(sagas, over)
 	kills := max(10, sagas/300)
 	killed := map[string]int{}
-	next := time.Now().Add(3 * time.Second)
+	next := time.Now()
+	h.firstAnswers()
 	for n, ended := 0, 0; n < kills || !closed(published); {
 		w.between(500*time.Millisecond, time.Second)
 		h.watch()
@@ -181,6 +185,12 @@ func (h *house) input(i int, amount int64) string {
 		at[[]string{"credit", "stock", "fee", "capture"}[n%4]] = 2_000_000
 	}
 	return fmt.Sprintf(`{"amount":%d,"credit":%d,"stock":%d,"fee":%d,"capture":%d}`, at["amount"], at["credit"], at["stock"], at["fee"], at["capture"])
+}
+
+// firstAnswers waits until something has ended, so that everybody has come up before the first is killed.
+func (h *house) firstAnswers() {
+	h.t.Helper()
+	h.waitFor(3*time.Minute, "an instance has ended", func() bool { return h.endedCount() > 0 })
 }
 
 // watch starts again what has ended by itself, as a supervisor does.

@@ -29,6 +29,8 @@ type world struct {
 	seed             uint64
 	rng              *rand.Rand // of the test's goroutine
 	psp, stock, ship *participant
+	// open, when positive, is how many instances may be open at a time: starts wait for ends.
+	open int
 	// input makes the input of an instance from its amount. Default: that of the example.
 	input func(i int, amount int64) string
 
@@ -120,6 +122,13 @@ func (w *world) begin(n int, over time.Duration) (done <-chan struct{}) {
 			if late := time.Until(began.Add(over * time.Duration(i) / time.Duration(n))); late > 0 {
 				select {
 				case <-time.After(late):
+				case <-ctx.Done():
+					return
+				}
+			}
+			for w.open > 0 && i-w.endedCount() >= w.open {
+				select {
+				case <-time.After(20 * time.Millisecond):
 				case <-ctx.Done():
 					return
 				}

@@ -170,7 +170,7 @@ var rules = map[string]rule{
 		why:   "client is for producers: the protocol and a Kafka client, nothing of the engine",
 	},
 	"participant": {
-		own:   []string{"protocol"},
+		own:   []string{"protocol", "topology/keyed"},
 		third: []string{kgo},
 		why:   "participant is for services: the protocol and a Kafka client, nothing of the engine",
 	},

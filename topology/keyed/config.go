@@ -72,6 +72,8 @@ type Hooks struct {
 	Failed func(rec *kgo.Record, attempt int, err error)
 	// Paused: the window of a partition is full, or has room again.
 	Paused func(topic string, partition int32, paused bool)
+	// Unreadable: a partition cannot be fetched. It is tried again.
+	Unreadable func(topic string, partition int32, err error)
 	// Committed: the prefix of a partition was committed up to next.
 	Committed func(topic string, partition int32, next int64)
 }

@@ -92,6 +92,9 @@ func (p *Processor) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		fetches := cl.PollFetches(ctx)
 		fetches.EachError(func(topic string, partition int32, err error) {
+			if hook := p.cfg.Hooks.Unreadable; hook != nil && ctx.Err() == nil {
+				hook(topic, partition, err)
+			}
 			if ctx.Err() == nil {
 				p.cfg.Logger.Warn("topic cannot be read, trying again", "topic", topic, "partition", partition, "error", err)
 			}

@@ -30,7 +30,7 @@ public class Participant {
     String name = System.getenv().getOrDefault("PARTICIPANT", "stock");
     Map<String, Object> client = Map.of("bootstrap.servers", System.getenv("BROKERS"));
     Map<String, Object> reading = new HashMap<>(Map.of("group.id", name, "auto.offset.reset", "earliest", "session.timeout.ms", 6000,
-        "heartbeat.interval.ms", 2000, "enable.auto.commit", false, "isolation.level", "read_committed")); // rule 1: not Java's default
+        "max.poll.records", 100, "enable.auto.commit", false, "isolation.level", "read_committed")); // rule 1: not Java's default
     reading.putAll(client);
     try (var consumer = new KafkaConsumer<>(reading, new StringDeserializer(), new ByteArrayDeserializer());
         var producer = new KafkaProducer<>(client, new StringSerializer(), new ByteArraySerializer());
