@@ -127,6 +127,10 @@ postgres-up: ## start a real PostgreSQL on 127.0.0.1:15432 (PG_PORT) and print P
 postgres-down: ## stop the PostgreSQL that postgres-up started
 	@deploy/postgres/postgres.sh down
 
+.PHONY: registry-test
+registry-test: ## package schema against a real Apicurio Registry (Java 21 or newer, Maven): REGISTRY_URL if set, else one started for it
+	deploy/registry/with-registry.sh $(GO) test -tags $(TAGS) -count=1 -v -run '^TestRealRegistry$$' ./schema
+
 kafka-test: build ## the suites on a real Kafka: KAFKA_SEEDS if set, else one started for it
 	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -count=1 -p 1 -v -timeout 20m $(KAFKA_TEST_FLAGS) $(ON_KAFKA)
 
