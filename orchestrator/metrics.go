@@ -29,6 +29,7 @@ type metrics struct {
 	stepDuration *prometheus.HistogramVec // saga, step
 	undos        *prometheus.CounterVec   // saga, outcome
 	attention    *prometheus.CounterVec   // saga, reason
+	costs        *prometheus.CounterVec   // saga
 	signals      *prometheus.CounterVec   // saga, outcome
 	children     *prometheus.CounterVec   // saga, outcome
 	events       *prometheus.CounterVec   // saga
@@ -114,6 +115,7 @@ func newMetrics() *metrics {
 	m.stepDuration = histogram("step_duration_seconds", "Time from the first do command of a step to its success.", longBuckets, "saga", "step")
 	m.undos = counter("undo_total", "Answers of participants to undo commands, by outcome.", "saga", "outcome")
 	m.attention = counter("instances_attention_total", "Times that an instance began to need a person, by reason.", "saga", "reason")
+	m.costs = counter("expression_cost_exceeded_total", "Expressions that were stopped at their cost limit; the instance needs a person.", "saga")
 	m.signals = counter("signals_total", "Signals by what became of them: taken, used or dropped.", "saga", "outcome")
 	m.children = counter("children_total", "Child instances that were started, and that ended.", "saga", "outcome")
 	m.events = counter("domain_events_total", "Domain events published.", "saga")
@@ -135,7 +137,7 @@ func newMetrics() *metrics {
 	m.restore = one(histogram("restore_duration_seconds", "Time that a task took to restore its store.", longBuckets))
 	m.wiped = counter("stores_wiped_total", "Local stores that were thrown away to be rebuilt.").WithLabelValues()
 	m.breakers = counter("destination_changes_total", "Times that the breaker of a topic of others came to a state; open counts failed probes too.", "state")
-	m.all = append(m.all, standbyLag, standbyAge, storeBytes) // collected, not kept
+	m.all = append(m.all, standbyLag, standbyAge, storeBytes, instancesActive, instancesAttention, oldestAttention) // collected, not kept
 	gauge("build_info", "1, labelled with the version.", "version", "goversion").WithLabelValues(Version, runtime.Version()).Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -287,6 +289,9 @@ func knownType(e *sagas.Lifecycle) string {
 	return e.Type
 }
 
+// costLimit is in the text of an expression that was stopped, as the expression language writes it.
+const costLimit = "cost limit"
+
 func detailOf(e *sagas.Lifecycle, key string) string {
 	for i := range e.Detail {
 		if e.Detail[i].Key == key {
@@ -325,6 +330,9 @@ func (t *tally) lifecycle(e *sagas.Lifecycle, before *sagas.Instance) {
 		}
 	case sagas.KindAttention:
 		t.count(t.m.attention.WithLabelValues(e.Type, detailOf(e, "reason")))
+		if detailOf(e, "reason") == string(sagas.ReasonExpr) && strings.Contains(detailOf(e, "text"), costLimit) {
+			t.count(t.m.costs.WithLabelValues(e.Type))
+		}
 	case sagas.KindSignalled:
 		t.count(t.m.signals.WithLabelValues(knownType(e), "taken"))
 	case sagas.KindSignalUsed:

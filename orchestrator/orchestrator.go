@@ -63,7 +63,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	if o.router, err = newRouter(cfg, o.metrics); err != nil {
 		return nil, configError([]string{err.Error()})
 	}
-	o.metrics.registry.MustRegister(&storeCollector{o: o}, newStoreBytesCollector(o), &destinationCollector{o: o}, newStandbyCollector(o.Standbys))
+	o.metrics.registry.MustRegister(&storeCollector{o: o}, newStoreBytesCollector(o), newCensusCollector(o), &destinationCollector{o: o}, newStandbyCollector(o.Standbys))
 	return o, nil
 }
 

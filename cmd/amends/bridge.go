@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,7 +39,7 @@ faults exits 5 and lists them all.`,
 	f.Int("tasks", 0, "tasks of the bridge when its changelog is created (default: the partitions of the command topic)")
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
 	f.Bool("create-topics", true, "create missing topics")
-	f.String("log-level", "info", "debug, info, warn or error")
+	logFlags(cmd)
 	return cmd
 }
 
@@ -75,11 +74,10 @@ func runBridge(cmd *cobra.Command, t *terminal) error {
 		fmt.Fprint(t.out, b.Describe())
 		return nil
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.text("log-level"))); err != nil {
-		return &codedError{exitConfig, fmt.Errorf("log-level: %q is not debug, info, warn or error", s.text("log-level"))}
+	log, err := newLog(s, t)
+	if err != nil {
+		return &codedError{exitConfig, err}
 	}
-	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	reg := prometheus.NewRegistry()
 	r, err := bridge.New(bridge.Config{
 		Bridge: b, Client: append([]kgo.Opt{kgo.SeedBrokers(conn.Brokers...)}, conn.Client...), DataDir: s.text("data-dir"),

@@ -44,7 +44,7 @@ exits 0. A file with faults exits 5 and lists them all.`,
 	f.Int("tasks", 0, "tasks of the stage when it is created (default: the partitions of the source, at most 12)")
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
 	f.Bool("create-topics", true, "create missing topics")
-	f.String("log-level", "info", "debug, info, warn or error")
+	logFlags(cmd)
 	return cmd
 }
 
@@ -84,11 +84,10 @@ func runDerive(cmd *cobra.Command, t *terminal, file string) error {
 		fmt.Fprint(t.out, built.String())
 		return nil
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.text("log-level"))); err != nil {
-		return &codedError{exitConfig, fmt.Errorf("log-level: %q is not debug, info, warn or error", s.text("log-level"))}
+	log, err := newLog(s, t)
+	if err != nil {
+		return &codedError{exitConfig, err}
 	}
-	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	reg := prometheus.NewRegistry()
 	r, err := derive.New(derive.Config{
 		Stage: stage, Client: append([]kgo.Opt{kgo.SeedBrokers(conn.Brokers...)}, conn.Client...), CreateTopics: s.yes("create-topics"),

@@ -165,7 +165,7 @@ func saysCompensate(v sagas.View) string {
 func newOperationCommand(t *terminal, op *operation) *cobra.Command {
 	use := op.verb + " TYPE/ID --reason TEXT"
 	if op.path {
-		use = op.verb + " TYPE/ID --path STEP --reason TEXT"
+		use = op.verb + " TYPE/ID [--path STEP] --reason TEXT"
 	}
 	cmd := onInstance(&cobra.Command{
 		Use:     use,
@@ -177,7 +177,7 @@ func newOperationCommand(t *terminal, op *operation) *cobra.Command {
 		return operate(cmd, t, conn, op, id)
 	})
 	if op.path {
-		cmd.Flags().String("path", "", "the step, as `amends get` shows it (required)")
+		cmd.Flags().String("path", "", "the step, as `amends get` shows it (default: the only one that it fits)")
 	}
 	if op.flags != nil {
 		op.flags(cmd)
@@ -210,7 +210,11 @@ func operate(cmd *cobra.Command, t *terminal, conn *connection, op *operation, w
 		path, _ = cmd.Flags().GetString("path")
 	}
 	if op.path && path == "" {
-		return usage("%s needs --path", op.verb)
+		var err error
+		if path, err = onlyStep(cmd.Context(), conn.api(), workflowID, op); err != nil {
+			return err
+		}
+		fmt.Fprintf(t.err, "amends: step %s, the only one that this fits\n", path)
 	}
 	a := client.Action{Action: op.action, Path: path, Args: args}
 	return act(cmd, t, conn, workflowID, a, op.danger, func(v sagas.View) (string, error) {
@@ -225,6 +229,40 @@ func operate(cmd *cobra.Command, t *terminal, conn *connection, op *operation, w
 		}
 		return op.preview(v, step), nil
 	})
+}
+
+// onlyStep is the step that an action fits when there is one such step and no other: one that asks for a person whom
+// the action helps, or for a retry one that waits before its next attempt.
+func onlyStep(ctx context.Context, api *apiClient, workflowID string, op *operation) (string, error) {
+	v, err := api.instance(ctx, workflowID)
+	if err != nil {
+		return "", err
+	}
+	var paths []string
+	add := func(path string) {
+		if path != "" && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	for _, a := range v.Attention {
+		if slices.Contains(sagas.Reason(a.Reason).Helps(), sagas.AdminAction(op.action)) {
+			add(a.Path)
+		}
+	}
+	if op.action == protocol.ActionRetry {
+		for _, s := range v.Steps {
+			if s.State == sagas.StepBackoff.String() || s.Undo == sagas.UndoBackoff.String() {
+				add(s.Path)
+			}
+		}
+	}
+	switch len(paths) {
+	case 1:
+		return paths[0], nil
+	case 0:
+		return "", usage("%s needs --path: no step asks for it", op.verb)
+	}
+	return "", usage("%s needs --path, one of %s", op.verb, strings.Join(paths, ", "))
 }
 
 // act looks at the instance, says what will happen, asks if it must, and writes the action.

@@ -41,6 +41,8 @@ func TestPreview(t *testing.T) {
 	server := showing(t, stuck)
 	for _, c := range []struct{ line, says string }{
 		{"retry --path send", "send (UNKNOWN, 3 attempts) is sent again, with the same key"},
+		{"skip", "send (UNKNOWN) counts as done"}, // the only one that it fits
+		{"waive", "the undo of hold (U_STOPPED) is given up"},
 		{"retry --path hold", "the undo of hold (U_STOPPED, 4 attempts) is sent again"},
 		{"retry-new-key --path send", "IT MAY EXECUTE TWICE"},
 		{"resolve --path send --effect done --output {}", "send (UNKNOWN) counts as answered"},
@@ -72,6 +74,7 @@ func TestActionIsRefused(t *testing.T) {
 		code       int
 	}{
 		{"retry wire/w-1 --path nowhere", `no step "nowhere"`, exitNotFound},
+		{"retry wire/w-1", "retry needs --path, one of", exitUsage},
 		{"suspend wire/w-2", "SG201", exitNotFound},
 		{"suspend wire/w-1 --expect-rev 11", "revision 12, not 11", exitConflict},
 		{"close wire/w-1", "--yes", exitUsage}, // nobody to ask

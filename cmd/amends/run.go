@@ -62,7 +62,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	pageFlags(f)
 	schemaFlags(f)
 	telemetryFlags(cmd)
-	f.String("log-level", "info", "debug, info, warn or error")
+	logFlags(cmd)
 	f.String("config", os.Getenv("AMENDS_CONFIG"), "YAML file with the same settings, one key per flag")
 	return cmd
 }
@@ -178,9 +178,9 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if at.actions != "on" && at.actions != "off" && at.actions != "auto" {
 		return cfg, at, fmt.Errorf("api-actions: %q is not on, off or auto", at.actions)
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.text("log-level"))); err != nil {
-		return cfg, at, fmt.Errorf("log-level: %q is not debug, info, warn or error", s.text("log-level"))
+	log, err := newLog(s, t)
+	if err != nil {
+		return cfg, at, err
 	}
 	memory, err := memoryBudget(s.text("memory"), os.DirFS("/"))
 	if err != nil {
@@ -191,7 +191,6 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 		return cfg, at, err
 	}
 	limitMemory(memory)
-	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	cfg = orchestrator.Config{
 		Brokers:           conn.Brokers,
 		Namespace:         conn.Namespace,
@@ -222,7 +221,7 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if f, ok := t.err.(*os.File); ok && isTerminal(f) {
 		cfg.Hooks = (&restoreBar{out: t.err}).hooks()
 	}
-	if level <= slog.LevelDebug { // the client's own log is for debugging; what matters comes through ours
+	if log.Enabled(cmd.Context(), slog.LevelDebug) { // the client's own log is for debugging; what matters comes through ours
 		cfg.Client = append(cfg.Client, kgo.WithLogger(kslog.New(log.WithGroup("kafka"))))
 	}
 	if file := s.text("token-secret-file"); file != "" {

@@ -38,6 +38,9 @@ var rows = []row{
 		{"Started", "Instances that began, by saga.", "ops", [][2]string{{rate("amends_instances_started_total", "saga", ""), "{{saga}}"}}},
 		{"Ended", "How they ended. A rise of compensated is what a participant's trouble looks like.", "ops", [][2]string{{rate("amends_instances_finished_total", "saga, outcome", ""), "{{saga}} {{outcome}}"}}},
 		{"Need a person", "Times that an instance began to wait for somebody, by reason. The page Attention has them.", "short", [][2]string{{"sum by (saga, reason) (increase(amends_instances_attention_total[1h]))", "{{saga}} {{reason}}"}}},
+		{"Under way", "Instances that have not ended, by status.", "short", [][2]string{{"sum by (saga, status) (amends_instances_active)", "{{saga}} {{status}}"}}},
+		{"Need a person now", "How many wait for somebody.", "short", [][2]string{{"sum by (saga) (amends_instances_attention)", "{{saga}}"}}},
+		{"Waiting for a person, longest", "For how long the one that has waited longest has needed somebody.", "s", [][2]string{{"max(amends_instances_attention_oldest_seconds)", "oldest"}}},
 		{"Duration, p50 and p99", "From the start of an instance to its end.", "s", [][2]string{
 			{quantile("0.5", "amends_instance_duration_seconds", "saga"), "{{saga}} p50"}, {quantile("0.99", "amends_instance_duration_seconds", "saga"), "{{saga}} p99"}}},
 	}},
@@ -54,6 +57,7 @@ var rows = []row{
 		{"Transaction duration, p99", "From begin to end.", "s", [][2]string{{quantile("0.99", "amends_transaction_duration_seconds", "instance"), "{{instance}}"}}},
 		{"Timers late by, p99", "By how much the latest timer of a transaction was late.", "s", [][2]string{{quantile("0.99", "amends_timer_lag_seconds", ""), "late"}}},
 		{"Records", "Input records and timers taken, by process.", "ops", [][2]string{{rate("amends_records_total", "instance", ""), "{{instance}} records"}, {rate("amends_timers_fired_total", "instance", ""), "{{instance}} timers"}}},
+		{"Expressions stopped", "At their cost limit. The instances need a person.", "short", [][2]string{{"sum by (saga) (increase(amends_expression_cost_exceeded_total[1h]))", "{{saga}}"}}},
 		{"Dead letters", "Records set aside, by reason.", "short", [][2]string{{"sum by (reason) (increase(amends_dead_letters_total[1h]))", "{{reason}}"}}},
 	}},
 	{"Cluster", []panel{
@@ -62,6 +66,7 @@ var rows = []row{
 		{"Standbys behind", "Changelog records that the copy which is furthest behind lacks. Beyond 10 000 it does not take its task over at once.", "short", [][2]string{{"max by (instance) (amends_standby_lag_records)", "{{instance}}"}}},
 		{"Rebalances", "Tasks given and taken.", "short", [][2]string{{"sum by (instance, cause) (increase(amends_rebalances_total[5m]))", "{{instance}} {{cause}}"}}},
 		{"Versions", "Processes by version.", "short", [][2]string{{"count by (version) (amends_build_info)", "{{version}}"}}},
+		{"Stores", "Bytes on disk, by process.", "bytes", [][2]string{{"sum by (instance) (amends_store_bytes)", "{{instance}}"}}},
 		{"Memory", "Resident memory by process.", "bytes", [][2]string{{"process_resident_memory_bytes and on (instance) amends_build_info", "{{instance}}"}}},
 		{"CPU", "Processor seconds per second by process.", "short", [][2]string{{"rate(process_cpu_seconds_total[$__rate_interval]) and on (instance) amends_build_info", "{{instance}}"}}},
 	}},
