@@ -12,8 +12,6 @@ import (
 
 // Gauges that are made of what the stores count; among Metrics.
 var (
-	instancesActive = Metric{Name: "amends_instances_active", Type: "gauge", Labels: []string{"saga", "status"},
-		Help: "Instances of this process that have not ended, by status."}
 	instancesAttention = Metric{Name: "amends_instances_attention", Type: "gauge", Labels: []string{"saga"},
 		Help: "Instances of this process that need a person now."}
 	oldestAttention = Metric{Name: "amends_instances_attention_oldest_seconds", Type: "gauge",
@@ -27,8 +25,8 @@ const (
 
 // censusCollector asks the stores when somebody looks.
 type censusCollector struct {
-	o                         *Orchestrator
-	active, attention, oldest *prometheus.Desc
+	o                 *Orchestrator
+	attention, oldest *prometheus.Desc
 
 	mu     sync.Mutex
 	since  sagas.Time // of the oldest, 0 = none
@@ -36,11 +34,10 @@ type censusCollector struct {
 }
 
 func newCensusCollector(o *Orchestrator) *censusCollector {
-	return &censusCollector{o: o, active: instancesActive.desc(), attention: instancesAttention.desc(), oldest: oldestAttention.desc()}
+	return &censusCollector{o: o, attention: instancesAttention.desc(), oldest: oldestAttention.desc()}
 }
 
 func (c *censusCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- c.active
 	ch <- c.attention
 	ch <- c.oldest
 }
@@ -50,19 +47,14 @@ func (c *censusCollector) Collect(ch chan<- prometheus.Metric) {
 	if err != nil {
 		return // the stores are going away: no number is better than a wrong one
 	}
-	type group struct{ saga, status string }
-	active, attention := map[group]int64{}, map[string]int64{}
+	attention := map[string]int64{}
 	for _, r := range census.Rows {
 		if r.Active {
-			active[group{r.Type, r.Status}] += r.N
 			attention[r.Type] += 0 // a saga that runs has the series, so that an alert sees it fall
 		}
 		if r.Attention {
 			attention[r.Type] += r.N
 		}
-	}
-	for g, n := range active {
-		ch <- prometheus.MustNewConstMetric(c.active, prometheus.GaugeValue, float64(n), g.saga, g.status)
 	}
 	needed := false
 	for saga, n := range attention {

@@ -41,8 +41,6 @@ func TestPreview(t *testing.T) {
 	server := showing(t, stuck)
 	for _, c := range []struct{ line, says string }{
 		{"retry --path send", "send (UNKNOWN, 3 attempts) is sent again, with the same key"},
-		{"skip", "send (UNKNOWN) counts as done"}, // the only one that it fits
-		{"waive", "the undo of hold (U_STOPPED) is given up"},
 		{"retry --path hold", "the undo of hold (U_STOPPED, 4 attempts) is sent again"},
 		{"retry-new-key --path send", "IT MAY EXECUTE TWICE"},
 		{"resolve --path send --effect done --output {}", "send (UNKNOWN) counts as answered"},
@@ -66,6 +64,29 @@ func TestPreview(t *testing.T) {
 	}
 }
 
+// TestOnlyStep: an action finds its step when it fits no other.
+func TestOnlyStep(t *testing.T) {
+	v := stuck
+	v.Attention = []sagas.AttentionView{{Path: "send", Reason: string(sagas.ReasonUnknownOutcome)}, {Path: "hold", Reason: string(sagas.ReasonUndoFailed)}}
+	server := showing(t, v)
+	for _, c := range []struct {
+		verb, says string
+		code       int
+	}{
+		{"skip", "send (UNKNOWN) counts as done", exitOK},
+		{"waive", "the undo of hold (U_STOPPED) is given up", exitOK},
+		{"retry", "retry needs --path, one of send, hold", exitUsage},
+	} {
+		code, _, talk := execute(t, c.verb, "wire/w-1", "--reason", "test", "--dry-run", "--server", server)
+		if code != c.code || !strings.Contains(talk, c.says) {
+			t.Errorf("%s: exit %d, %q", c.verb, code, talk)
+		}
+	}
+	if code, _, talk := execute(t, "retry", "wire/w-1", "--reason", "test", "--dry-run", "--server", showing(t, stuck)); code != exitUsage || !strings.Contains(talk, "no step asks for it") {
+		t.Errorf("nothing to retry: exit %d, %q", code, talk)
+	}
+}
+
 // TestActionIsRefused before anything is written.
 func TestActionIsRefused(t *testing.T) {
 	server := showing(t, stuck)
@@ -74,7 +95,6 @@ func TestActionIsRefused(t *testing.T) {
 		code       int
 	}{
 		{"retry wire/w-1 --path nowhere", `no step "nowhere"`, exitNotFound},
-		{"retry wire/w-1", "retry needs --path, one of", exitUsage},
 		{"suspend wire/w-2", "SG201", exitNotFound},
 		{"suspend wire/w-1 --expect-rev 11", "revision 12, not 11", exitConflict},
 		{"close wire/w-1", "--yes", exitUsage}, // nobody to ask

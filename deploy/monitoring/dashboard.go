@@ -38,7 +38,6 @@ var rows = []row{
 		{"Started", "Instances that began, by saga.", "ops", [][2]string{{rate("amends_instances_started_total", "saga", ""), "{{saga}}"}}},
 		{"Ended", "How they ended. A rise of compensated is what a participant's trouble looks like.", "ops", [][2]string{{rate("amends_instances_finished_total", "saga, outcome", ""), "{{saga}} {{outcome}}"}}},
 		{"Need a person", "Times that an instance began to wait for somebody, by reason. The page Attention has them.", "short", [][2]string{{"sum by (saga, reason) (increase(amends_instances_attention_total[1h]))", "{{saga}} {{reason}}"}}},
-		{"Under way", "Instances that have not ended, by status.", "short", [][2]string{{"sum by (saga, status) (amends_instances_active)", "{{saga}} {{status}}"}}},
 		{"Need a person now", "How many wait for somebody.", "short", [][2]string{{"sum by (saga) (amends_instances_attention)", "{{saga}}"}}},
 		{"Waiting for a person, longest", "For how long the one that has waited longest has needed somebody.", "s", [][2]string{{"max(amends_instances_attention_oldest_seconds)", "oldest"}}},
 		{"Duration, p50 and p99", "From the start of an instance to its end.", "s", [][2]string{
