@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -444,6 +443,3 @@ func (r *reader) object(t *avroType, depth int) error {
 	r.close('}')
 	return nil
 }
-
-// isNull reports whether a JSON text is null.
-func isNull(b []byte) bool { return bytes.Equal(b, []byte("null")) }
