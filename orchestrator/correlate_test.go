@@ -135,3 +135,45 @@ func TestCorrelation(t *testing.T) {
 		check(nobody, "n1")
 	})
 }
+
+// TestCorrelationAgain: an event that could not be read is a dead letter of its binding; edited and sent again it
+// comes to everybody who waits for one of its values.
+func TestCorrelationAgain(t *testing.T) {
+	virtual(t, func(t *testing.T, r *rig) {
+		topic := r.c.CreateTopic("air.events", 1, nil)
+		for _, saga := range []string{"seat", "gate"} {
+			r.apply(fmt.Sprintf(`
+saga: %[1]s
+version: 1
+deadline: 30d
+steps:
+- {id: told, await: {topic: %[2]s, match: =event.%[1]s, equals: =input.value}}
+`, saga, topic))
+		}
+		r.start()
+		r.ready()
+		seat, gate := r.begin("seat", "s", map[string]any{"value": "12A"}), r.begin("gate", "g", map[string]any{"value": "B7"})
+		for _, wid := range []string{seat, gate} {
+			r.until(wid+" waits", 20*time.Millisecond, func() bool {
+				v, ok := r.get(wid)
+				return ok && len(v.Steps) == 1 && v.Steps[0].State == "OPEN"
+			})
+		}
+		r.until("the topic of events is read", 20*time.Millisecond, func() bool {
+			list, err := r.o.Bindings(t.Context())
+			return err == nil && len(list) == 1 && list[0].Tasks > 0
+		})
+		r.c.Produce(&kgo.Record{Topic: topic, Value: []byte(`{"seat":`)})
+		var dead []deadLetter
+		r.until("the event is a dead letter", 100*time.Millisecond, func() bool {
+			dead = r.deadLetters()
+			return len(dead) > 0
+		})
+		again := orchestrator.Replay{Value: []byte(`{"seat":"12A","gate":"B7"}`), By: "ann", Reason: "cut off"}
+		if _, err := r.o.Replay(t.Context(), dead[0].rec.Offset, again); err != nil {
+			t.Fatal(err)
+		}
+		r.ends(seat, "completed", 20*time.Millisecond)
+		r.ends(gate, "completed", 20*time.Millisecond)
+	})
+}

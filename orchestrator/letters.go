@@ -341,6 +341,7 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 		// The walk forwards it anew, and an edited record is JSON whatever it was before.
 		return h.Key == topology.HeaderForwarded || r.Value != nil && h.Key == protocol.HeaderContentType && d.Topic != o.topics.Replies
 	})
+	var others []*kgo.Record
 	if l.Binding != "" { // the event goes through its binding, and not to its topic a second time
 		d.Original = headers
 		list, err := o.bindLetter(ctx, l.Binding, rec, d, value)
@@ -348,6 +349,9 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 			return Replayed{}, err
 		}
 		rec, value, d.Topic, headers = list[0], list[0].Value, list[0].Topic, nil
+		for _, r := range list[1:] { // an event may answer to several values
+			others = append(others, &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
+		}
 		for _, h := range rec.Headers {
 			headers = append(headers, protocol.Header(h))
 		}
@@ -389,7 +393,7 @@ func (o *Orchestrator) Replay(ctx context.Context, offset int64, r Replay) (Repl
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	again := &kgo.Record{Topic: d.Topic, Key: key, Value: value, Headers: recordHeaders(headers)}
-	if err := cl.ProduceSync(ctx, again).FirstErr(); err != nil {
+	if err := cl.ProduceSync(ctx, append(others, again)...).FirstErr(); err != nil {
 		return Replayed{}, unreachable("write to topic "+d.Topic, err)
 	}
 	if d.Topic != o.topics.Replies && d.Topic != o.topics.Correlation {
