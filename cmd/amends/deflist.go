@@ -50,7 +50,6 @@ func newDefListCommand(t *terminal) *cobra.Command {
 // definitionDetail is one version and what runs on it.
 type definitionDetail struct {
 	orchestrator.DefinitionInfo
-	Canonical json.RawMessage          `json:"canonical,omitempty"`
 	Instances []orchestrator.CensusRow `json:"instances"`
 }
 

@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/internal/local"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/schema"
 	"github.com/amendsio/amends/topology"
 )
 
@@ -76,9 +78,24 @@ func runDev(cmd *cobra.Command, t *terminal) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(cmd.Context(), devPatience)
 	defer cancel()
-	c, err := local.Start(ctx, local.Config{
+	cfg := local.Config{
 		Namespace: defaultNamespace, BrokerAddr: broker, APIAddr: listen, Nodes: nodes, DataDir: dir, Timing: devTiming, Logger: log,
-	}, []*sagas.Definition{def})
+	}
+	var registry *local.Registry
+	if at := s.text("registry-listen"); at != "off" && at != "" {
+		if registry, err = local.StartRegistry(at); err != nil {
+			return fmt.Errorf(`%w; choose another address with --registry-listen, or "off"`, err)
+		}
+		defer registry.Close()
+		cfg.Codec = func(brokers []string) (schema.Codec, error) {
+			reg, err := schema.NewRegistry(schema.RegistryConfig{URLs: []string{"http://" + registry.Addr}})
+			if err != nil {
+				return nil, err
+			}
+			return schema.New(schema.Config{Registry: reg, Last: newestRecord([]kgo.Opt{kgo.SeedBrokers(brokers...)})}), nil
+		}
+	}
+	c, err := local.Start(ctx, cfg, []*sagas.Definition{def})
 	if err != nil {
 		return err
 	}
@@ -91,13 +108,6 @@ func runDev(cmd *cobra.Command, t *terminal) error {
 			return err
 		}
 		defer stop()
-		var registry *local.Registry
-		if at := s.text("registry-listen"); at != "off" && at != "" {
-			if registry, err = local.StartRegistry(at); err != nil {
-				return fmt.Errorf(`%w; choose another address with --registry-listen, or "off"`, err)
-			}
-			defer registry.Close()
-		}
 		devBanner(t, c, registry, def, dir, time.Since(began))
 		<-cmd.Context().Done()
 		return nil

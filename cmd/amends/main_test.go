@@ -83,7 +83,7 @@ func TestExitCodes(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"nonsense"}, {"get"}, {"get", "no-slash"}, {"start"}, {"start", "t", "-d", "novalue"}, {"start", "t", "--watch"}, {"start", "t/1"},
-		{"cancel", "t/1"}, {"retry", "t/1", "--reason", "r"}, {"suspend", "t/1"}, {"resolve", "t/1", "--path", "a", "--reason", "r"}, {"extend", "t/1", "--reason", "r"},
+		{"cancel", "t/1"}, {"retry", "t/1"}, {"suspend", "t/1"}, {"resolve", "t/1", "--path", "a", "--reason", "r"}, {"extend", "t/1", "--reason", "r"},
 		{"skip", "t/1", "--path", "a", "--reason", "r", "--output", "[1]"}, {"signal", "t/1"}, {"signal", "t/1", "n", "--payload", "{"},
 		{"signal", "t/1", "n", "--payload", "{}", "-d", "a=1"}, {"signal", "no-slash", "n"}, {"activate", "t"}, {"activate", "t@x"}, {"level", "finalize", "x"}, {"tasks", "no-slash"}, {"batch", "start", "retry"}, {"batch", "get"}, {"audit", "--since", "0s"},
 		{"ls", "--limit", "0"}, {"apply"}, {"get", "t/1", "--colour"},

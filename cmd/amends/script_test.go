@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -13,11 +15,13 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"amends": func() { os.Exit(run(os.Args[1:])) },
+		"amends":  func() { os.Exit(run(os.Args[1:])) },
+		"produce": produceFile,
 	})
 }
 
@@ -40,7 +44,7 @@ func TestScripts(t *testing.T) {
 			}
 			return os.MkdirAll(e.WorkDir+"/home", 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": scriptAwait, "background": scriptBackground, "replace": scriptReplace, "next": scriptNext, "exit": scriptExit},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": scriptAwait, "background": scriptBackground, "replace": scriptReplace, "next": scriptNext, "exit": scriptExit, "until": scriptUntil},
 	})
 }
 
@@ -90,6 +94,44 @@ func scriptExit(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: exit CODE COMMAND...")
 	}
 	runAndWant(ts, args[0], args[1:])
+}
+
+// scriptUntil runs a command until its output has a text: until TEXT COMMAND...
+func scriptUntil(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: until TEXT COMMAND...")
+	}
+	for until := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		runAndWant(ts, "0", args[1:])
+		out, err := os.ReadFile(ts.MkAbs("out"))
+		ts.Check(err)
+		if strings.Contains(string(out), args[0]) {
+			return
+		}
+		if time.Now().After(until) {
+			ts.Fatalf("%s never says %q", strings.Join(args[1:], " "), args[0])
+		}
+	}
+}
+
+// produceFile writes a file as a record: produce TOPIC KEY FILE. It stands in for kcat where that is not installed.
+func produceFile() {
+	err := func() error {
+		value, err := os.ReadFile(os.Args[3])
+		if err != nil {
+			return err
+		}
+		cl, err := kgo.NewClient(kgo.SeedBrokers(os.Getenv("AMENDS_BROKERS")), kgo.AllowAutoTopicCreation())
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		return cl.ProduceSync(context.Background(), &kgo.Record{Topic: os.Args[1], Key: []byte(os.Args[2]), Value: bytes.TrimSpace(value)}).FirstErr()
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func runAndWant(ts *testscript.TestScript, want string, args []string) {

@@ -30,6 +30,9 @@ func StartBroker(addr, dir string) (*Broker, error) {
 		kfake.NumBrokers(1),
 		kfake.ClusterID("amends-local"),
 		kfake.GroupMinSessionTimeout(time.Second),
+		// Who writes the first event of a topic should not have to create it first. A client has to ask for it; ours
+		// do not.
+		kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(3),
 		kfake.BrokerConfigs(map[string]string{
 			// The cleaner of the embedded broker ignores open transactions: a key whose newest value is
 			// aborted later would lose its committed one. So it never runs.

@@ -15,6 +15,7 @@ import (
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/protocol"
 	"github.com/amendsio/amends/sagas"
+	"github.com/amendsio/amends/schema"
 	"github.com/amendsio/amends/topology"
 )
 
@@ -28,6 +29,9 @@ type Config struct {
 	DataDir    string // empty: a directory that goes with the cluster, and a broker in memory
 	Timing     topology.Timing
 	Logger     *slog.Logger
+
+	// Codec reads and writes values that are not JSON, for nodes of these brokers. nil = values are JSON.
+	Codec func(brokers []string) (schema.Codec, error)
 }
 
 // Cluster is a broker, nodes and, when it was opened, the sample's participants.
@@ -75,6 +79,12 @@ func Start(ctx context.Context, cfg Config, defs []*sagas.Definition) (c *Cluste
 	}, defs); err != nil {
 		return c, err
 	}
+	var codec schema.Codec
+	if cfg.Codec != nil {
+		if codec, err = cfg.Codec(c.Brokers); err != nil {
+			return c, err
+		}
+	}
 	for i := range cfg.Nodes {
 		listen, err := portAfter(cfg.APIAddr, i)
 		if err != nil {
@@ -82,7 +92,7 @@ func Start(ctx context.Context, cfg Config, defs []*sagas.Definition) (c *Cluste
 		}
 		n, err := StartNode(NodeConfig{
 			Name: strconv.Itoa(i + 1), Brokers: c.Brokers, Namespace: cfg.Namespace, Listen: listen,
-			DataDir: filepath.Join(dir, "node-"+strconv.Itoa(i+1)), Timing: cfg.Timing, Clock: c.Clock.Now, Logger: cfg.Logger,
+			DataDir: filepath.Join(dir, "node-"+strconv.Itoa(i+1)), Timing: cfg.Timing, Clock: c.Clock.Now, Codec: codec, Logger: cfg.Logger,
 		})
 		if err != nil {
 			return c, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/amendsio/amends/api"
 	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/schema"
 	"github.com/amendsio/amends/topology"
 	"github.com/amendsio/amends/web"
 	pages "github.com/amendsio/amends/web/desk"
@@ -25,6 +26,7 @@ type NodeConfig struct {
 	Listen    string // address of the API; port 0 takes a free one
 	Timing    topology.Timing
 	Clock     func() time.Time // default: the machine's
+	Codec     schema.Codec     // nil = values are JSON
 	Logger    *slog.Logger
 }
 
@@ -57,6 +59,7 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 		CreateTopics: true,
 		Timing:       cfg.Timing,
 		Clock:        cfg.Clock,
+		Codec:        cfg.Codec,
 		// A fetch that the embedded broker cuts short says nothing of aborted transactions, so that their
 		// records would be read. No fetch on a developer's machine is that large.
 		Limits:    topology.Limits{FetchBytes: 64 << 20},
