@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # Packages with goroutines of their own, each small enough to run with the race detector in a check.
-RACE    := ./telemetry ./explain ./statestore ./changelog ./topology ./topology/keyed ./orchestrator ./participant/... ./client ./api ./internal/kafkatest ./internal/local
+RACE    := ./schema ./bindings ./correlate/... ./bridge ./claimcheck ./telemetry ./explain ./statestore ./changelog ./topology ./topology/keyed ./orchestrator ./participant/... ./client ./api ./internal/kafkatest ./internal/local
 # Packages with tests on a cluster: whatever uses kafkatest.
 ON_KAFKA = $(shell grep -rlE 'kafkatest\.(New|Real)\b' --include='*_test.go' . | xargs -n1 dirname | sort -u)
 FUZZTIME ?= 20s

@@ -53,6 +53,11 @@ func TestTopicCommands(t *testing.T) {
 	if code != exitOK || strings.Count(out, "kind: KafkaTopic") != 9 || !strings.Contains(out, "name: pay-amends") || !strings.Contains(out, "replicas: 2") || !strings.Contains(out, "transactionalId") {
 		t.Errorf("export: %d\n%s", code, out)
 	}
+	bound := write(t, "bound.yaml", "saga: refunds\nversion: 1\nid: =input.id\nstart: {topic: refunds.requested}\nsteps:\n- {id: nap, sleep: {for: 1s}}\n")
+	if code, out, _ := execute(t, "topic", "export", "--strimzi", "--namespace", "pay", "-f", bound); code != exitOK || strings.Count(out, "name: pay.bind.") != 3 ||
+		!strings.Contains(out, "name: refunds.requested") || strings.Count(out, "kind: KafkaTopic") != 8 {
+		t.Errorf("export of a binding: %d\n%s", code, out)
+	}
 	if code, _, _ := execute(t, "topic", "export"); code != exitUsage {
 		t.Errorf("export of no form: %d", code)
 	}

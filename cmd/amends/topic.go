@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -169,7 +170,11 @@ each, and a KafkaUser with the rights that amends run needs. No broker is asked.
 			if err != nil {
 				return err
 			}
-			return writeStrimzi(t.out, cfg.Namespace, cluster, plans)
+			events, err := eventTopics(defs)
+			if err != nil {
+				return err
+			}
+			return writeStrimzi(t.out, cfg.Namespace, cluster, plans, events)
 		},
 	}
 	cmd.Flags().Bool("strimzi", false, "KafkaTopic and KafkaUser")
@@ -181,8 +186,27 @@ each, and a KafkaUser with the rights that amends run needs. No broker is asked.
 
 type object = map[string]any
 
-// writeStrimzi writes the resources, one document each.
-func writeStrimzi(w io.Writer, namespace, cluster string, plans []protocol.TopicPlan) error {
+// eventTopics are the topics of others that definitions read, sorted.
+func eventTopics(defs []*sagas.Definition) ([]string, error) {
+	var names []string
+	for _, d := range defs {
+		plan, err := sagas.Compile(d)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range plan.Bindings {
+			names = append(names, b.Topic)
+		}
+		for _, r := range plan.Routes {
+			names = append(names, r.Topic)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// writeStrimzi writes the resources, one document each. events are topics of others that are read.
+func writeStrimzi(w io.Writer, namespace, cluster string, plans []protocol.TopicPlan, events []string) error {
 	labels := object{"strimzi.io/cluster": cluster}
 	resource := func(kind, name string, spec object) object {
 		return object{"apiVersion": "kafka.strimzi.io/v1", "kind": kind, "metadata": object{"name": name, "labels": labels}, "spec": spec}
@@ -204,6 +228,14 @@ func writeStrimzi(w io.Writer, namespace, cluster string, plans []protocol.Topic
 		if !strings.HasPrefix(p.Name, app) {
 			acls = append(acls, acl("topic", p.Name, "literal", "Write", "Describe"))
 		}
+	}
+	if len(events) > 0 { // each binding has a group, ids and a topic of its own, whose names begin so
+		readers := namespace + ".bind."
+		acls = append(acls, acl("topic", readers, "prefix", "Read", "Write", "Create", "Describe"),
+			acl("group", readers, "prefix", "Read", "Describe"), acl("transactionalId", readers, "prefix", "Write", "Describe"))
+	}
+	for _, name := range events {
+		acls = append(acls, acl("topic", name, "literal", "Read", "Describe"))
 	}
 	docs = append(docs, resource("KafkaUser", namespace+"-amends", object{
 		"authentication": object{"type": "scram-sha-512"},
