@@ -167,7 +167,7 @@ func (d *double) answer(h map[string]string, payload []byte) (r row, effect stri
 			was.undone = true
 			d.effects[fwd]--
 		}
-		d.rows[key] = &r
+		d.keep(key, r)
 		return r, ""
 	}
 	var in struct {
@@ -176,13 +176,13 @@ func (d *double) answer(h map[string]string, payload []byte) (r row, effect stri
 	}
 	if json.Unmarshal(payload, &in) != nil {
 		r = row{outcome: "failed-fatal", code: "BAD_COMMAND", sum: sum}
-		d.rows[key] = &r
+		d.keep(key, r)
 		return r, "none"
 	}
 	if in.Refuse {
 		r = row{outcome: "rejected", code: "NO", sum: sum}
 		if d.fault != "forgets refusals" {
-			d.rows[key] = &r
+			d.keep(key, r)
 		}
 		return r, ""
 	}
@@ -195,9 +195,12 @@ func (d *double) answer(h map[string]string, payload []byte) (r row, effect stri
 	d.serial++
 	d.effects[key]++
 	r.output = fmt.Sprintf(`{"id":"%d"}`, d.serial)
-	d.rows[key] = &r
+	d.keep(key, r)
 	return r, ""
 }
+
+// keep stores a copy: others change it while the caller still returns its own.
+func (d *double) keep(key string, r row) { d.rows[key] = &r }
 
 // count is what the business says of a do.
 func (d *double) count(_ context.Context, key string) (int, error) {
