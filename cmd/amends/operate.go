@@ -210,6 +210,9 @@ func operate(cmd *cobra.Command, t *terminal, conn *connection, op *operation, w
 		path, _ = cmd.Flags().GetString("path")
 	}
 	if op.path && path == "" {
+		if reason, _ := cmd.Flags().GetString("reason"); reason == "" { // before anybody is asked
+			return usage("%s needs --reason", cmd.Name())
+		}
 		var err error
 		if path, err = onlyStep(cmd.Context(), conn.api(), workflowID, op); err != nil {
 			return err
