@@ -132,15 +132,26 @@ func (r *Router) Run(ctx context.Context) error {
 	adm := kadm.NewClient(cl)
 	for ctx.Err() == nil {
 		r.reconcile(ctx)
+		var tick <-chan time.Time // without rules there is nothing to look up
+		if !r.idle() {
+			tick = time.After(every)
+		}
 		select {
 		case <-ctx.Done():
 		case <-r.changed:
-		case <-time.After(every):
+		case <-tick:
 			r.look(ctx, adm)
 		}
 	}
 	r.stop(slices.Collect(maps.Values(r.running())))
 	return nil
+}
+
+// idle says that no rule is wanted and none runs.
+func (r *Router) idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.desired) == 0 && len(r.readers) == 0
 }
 
 func (r *Router) running() map[string]*reader {
