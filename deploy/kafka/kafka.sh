@@ -8,6 +8,7 @@
 #   KAFKA_PORT=9092   port of the first broker. NODES=n uses 2n ports: brokers first, then controllers.
 #   NODES=1           1 broker, or 3 combined broker-controllers (replication 3, min ISR 2).
 #   KAFKA_HEAP=512m   heap of each node.
+#   KAFKA_JAVA=...    further options of each node's JVM.
 #
 # Needs JDK 17 or newer and Maven. pom.xml pins the version; the jars and all files live in .kafka/.
 set -euo pipefail
@@ -82,12 +83,18 @@ share.coordinator.state.topic.replication.factor=$rf
 share.coordinator.state.topic.min.isr=$isr
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=6000
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=true
 num.io.threads=4
 num.network.threads=2
 log.cleaner.dedupe.buffer.size=16777216
 PROPERTIES
+  # Access rules only on a single node: several nodes that all speak without a login
+  # refuse one another until each has read the rules, and some end of that.
+  if [ "$nodes" -eq 1 ]; then
+    cat <<PROPERTIES
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+PROPERTIES
+  fi
 }
 
 start() { # node id, cluster id
@@ -98,7 +105,8 @@ start() { # node id, cluster id
     kafka.tools.StorageTool format -t "$2" -c "$d/server.properties" >"$d/format.log" 2>&1 ||
     { cat "$d/format.log" >&2; die "formatting node $1 failed"; }
   # A session of its own, where the system has setsid: an interrupt in this terminal must not stop the broker half-way.
-  $(command -v setsid || true) java "-Xmx$heap" "-Xms${heap}" -cp "$libs/*" \
+  # shellcheck disable=SC2086 # a list of words
+  $(command -v setsid || true) java "-Xmx$heap" "-Xms${heap}" ${KAFKA_JAVA:-} -cp "$libs/*" \
     -Dorg.slf4j.simpleLogger.defaultLogLevel=info -Dorg.slf4j.simpleLogger.showDateTime=true \
     -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS \
     kafka.Kafka "$d/server.properties" </dev/null >"$d/log" 2>&1 &
