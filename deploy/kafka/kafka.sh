@@ -58,6 +58,8 @@ jars() {
   touch "$libs/.complete"
 }
 
+# Controllers log in to one another: nobody else is let in before the access rules are read,
+# and they must speak before that.
 properties() { # node id, directory
   local i voters="" rf=1 isr=1
   for ((i = 1; i <= nodes; i++)); do voters="$voters,$i@127.0.0.1:$((port + nodes + i - 1))"; done
@@ -83,18 +85,17 @@ share.coordinator.state.topic.replication.factor=$rf
 share.coordinator.state.topic.min.isr=$isr
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=6000
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:node
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.controller.sasl.enabled.mechanisms=PLAIN
+listener.name.controller.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="node" password="node" user_node="node";
 num.io.threads=4
 num.network.threads=2
 log.cleaner.dedupe.buffer.size=16777216
 PROPERTIES
-  # Access rules only on a single node: several nodes that all speak without a login
-  # refuse one another until each has read the rules, and some end of that.
-  if [ "$nodes" -eq 1 ]; then
-    cat <<PROPERTIES
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=true
-PROPERTIES
-  fi
 }
 
 start() { # node id, cluster id
