@@ -18,13 +18,26 @@ import (
 
 // Kafka is a Cluster that asks a real one. It changes nothing there.
 type Kafka struct {
-	adm  *kadm.Client
-	opts []kgo.Opt
+	adm     *kadm.Client
+	readers Readers
 }
 
-// NewKafka makes a Cluster. Questions go over cl; a reader with opts is made for each search.
-func NewKafka(cl *kgo.Client, opts ...kgo.Opt) *Kafka {
-	return &Kafka{adm: kadm.NewClient(cl), opts: opts}
+// Readers lends a client, made with ReaderOpts, that consumes one partition from an offset and nothing else. done
+// gives it back; clean says that the reading came to its end.
+type Readers func(ctx context.Context, topic string, partition int32, from int64) (cl *kgo.Client, done func(clean bool), err error)
+
+// ReaderOpts are what a client of Readers needs beside the addresses and credentials.
+func ReaderOpts() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+		kgo.FetchMaxBytes(1 << 20), kgo.FetchMaxPartitionBytes(1 << 20), kgo.MaxConcurrentFetches(1), kgo.DisableClientMetrics(),
+		kgo.FetchMaxWait(500 * time.Millisecond),
+	}
+}
+
+// NewKafka makes a Cluster. Questions go over cl, searches over clients of readers.
+func NewKafka(cl *kgo.Client, readers Readers) *Kafka {
+	return &Kafka{adm: kadm.NewClient(cl), readers: readers}
 }
 
 // Topic implements Cluster.
@@ -99,16 +112,12 @@ func (k *Kafka) Find(ctx context.Context, at Place, limits Limits) (found Found,
 
 // read gives the committed records of [start, end) to take, within the limits.
 func (k *Kafka) read(ctx context.Context, topic string, partition int32, start, end int64, limits Limits, take func(*kgo.Record)) error {
-	opts := append(slices.Clone(k.opts),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(start)}}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(1<<20), kgo.MaxConcurrentFetches(1), kgo.DisableClientMetrics(),
-		kgo.FetchMaxWait(500*time.Millisecond))
-	cl, err := kgo.NewClient(opts...)
+	cl, done, err := k.readers(ctx, topic, partition, start)
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
+	clean := false
+	defer func() { done(clean) }()
 	records, bytes := 0, 0
 	for next := start; next < end; {
 		fetches := cl.PollFetches(ctx)
@@ -131,6 +140,7 @@ func (k *Kafka) read(ctx context.Context, topic string, partition int32, start, 
 			return errBounded
 		}
 	}
+	clean = true
 	return nil
 }
 

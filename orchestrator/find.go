@@ -214,11 +214,11 @@ func listsOf(q *query.Query) []string {
 func walkKeys(view store, lists []string, prefix []byte, after string, fn func(key []byte) bool) error {
 	from := []byte(after)
 	if bytes.Compare(from, prefix) < 0 {
-		from = prefix
+		from = before(prefix)
 	}
 	if len(lists) == 1 {
 		return view.ScanAttr(lists[0], from, func(key []byte) bool {
-			return bytes.HasPrefix(key, prefix) && fn(key)
+			return bytes.Compare(key, prefix) < 0 || bytes.HasPrefix(key, prefix) && fn(key)
 		})
 	}
 	pulls := make([]pull, len(lists))
@@ -251,6 +251,21 @@ func walkKeys(view store, lists []string, prefix []byte, after string, fn func(k
 	}
 }
 
+// before is a key in front of a prefix, so that a walk that begins behind it meets the prefix itself, which is a
+// workflow ID too. No workflow ID that is text lies between the two.
+func before(prefix []byte) []byte {
+	n := len(prefix)
+	switch {
+	case n == 0:
+		return nil
+	case prefix[n-1] == 0:
+		return prefix[:n-1]
+	}
+	out := append(make([]byte, 0, n+1), prefix...)
+	out[n-1]--
+	return append(out, 0xff)
+}
+
 // pull takes the keys of one list in slices, so that several lists can be walked at once.
 type pull struct {
 	attr  string
@@ -271,6 +286,9 @@ func (p *pull) peek(view store, prefix []byte) ([]byte, error) {
 	p.slice = min(max(2*p.slice, 128), 4096)
 	p.keys, p.at, p.ended = make([][]byte, 0, p.slice), 0, true
 	err := view.ScanAttr(p.attr, p.after, func(key []byte) bool {
+		if bytes.Compare(key, prefix) < 0 {
+			return true
+		}
 		if !bytes.HasPrefix(key, prefix) {
 			return false
 		}
@@ -340,7 +358,7 @@ func countIn(ctx context.Context, view countedStore, q *query.Query) (n int64, a
 		atLeast = seen > maxCounted
 		return !atLeast && (seen%1024 != 0 || ctx.Err() == nil)
 	}
-	if q.Exact() && len(p.Tags) == 1 && len(p.Tags[0].Name)+len(p.Tags[0].Value) < maxTagAttr && p.Statuses == nil && p.Versions == nil && len(p.Types) < 2 && (p.Phases == nil || p.Loose == nil) {
+	if q.Exact() && len(p.Tags) == 1 && len(p.Tags[0].Name)+len(p.Tags[0].Value) < maxTagAttr && p.Statuses == nil && p.Versions == nil && oneRange(p) && (p.Phases == nil || p.Loose == nil) {
 		err = walkKeys(view, listsOf(q), prefixOf(q), "", func([]byte) bool {
 			if !more() {
 				return false
@@ -360,6 +378,19 @@ func countIn(ctx context.Context, view countedStore, q *query.Query) (n int64, a
 		return true
 	})
 	return n, atLeast, err
+}
+
+// oneRange says that what the path says of types and ids is one range of keys: see prefixOf. Two types that
+// exclude each other are none.
+func oneRange(p query.Path) bool {
+	if p.Types == nil {
+		return true
+	}
+	if len(p.Types) != 1 {
+		return false
+	}
+	t := p.Types[0] + "/"
+	return strings.HasPrefix(t, p.Prefix) || strings.HasPrefix(p.Prefix, t)
 }
 
 // countKnown adds up the counters that match.

@@ -119,7 +119,12 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	defer sender.Close()
 	o.sender.Store(sender)
 	defer o.sender.Store(nil)
-	o.facts.Store(explain.NewGatherer(explain.NewKafka(sender, o.cfg.clientOpts()...), o.cfg.Explain, o.cfg.Clock, protocol.Partition))
+	searchers := newLogClients(logReaders, o.cfg.clientOpts(explain.ReaderOpts()...)...)
+	for _, clients := range []*logClients{o.logs.clients, searchers} {
+		clients.open()
+		defer clients.close()
+	}
+	o.facts.Store(explain.NewGatherer(explain.NewKafka(sender, searchers.lend), o.cfg.Explain, o.cfg.Clock, protocol.Partition))
 	defer o.facts.Store(nil)
 	o.announcer.worker = w
 	o.worker.Store(w)

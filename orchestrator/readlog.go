@@ -21,15 +21,12 @@ const (
 	logIdle       = 4 // polls without a record
 )
 
-// logReader reads parts of topics for questions. Each reading has a client of its own, so that it can end
-// at any moment and shares no positions with anybody.
-type logReader struct {
-	cfg   Config
-	slots chan struct{}
-}
+// logReader reads parts of topics for questions. A reading has a client to itself, so that it can end at any
+// moment and shares no positions with anybody.
+type logReader struct{ clients *logClients }
 
 func newLogReader(cfg Config) *logReader {
-	return &logReader{cfg: cfg, slots: make(chan struct{}, logReaders)}
+	return &logReader{newLogClients(logReaders, cfg.clientOpts(kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))...)}
 }
 
 // span is a part of one partition; To is exclusive.
@@ -47,18 +44,16 @@ type spansOf func(context.Context, *kadm.Client) (list []span, unread []string, 
 func (l *logReader) read(ctx context.Context, spans spansOf, fn func(*kgo.Record) bool) (whole bool, unread []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, logPatience)
 	defer cancel()
-	select {
-	case l.slots <- struct{}{}:
-		defer func() { <-l.slots }()
-	case <-ctx.Done():
+	cl, err := l.clients.take(ctx)
+	switch {
+	case ctx.Err() != nil && err != nil:
 		return false, nil, &Error{Code: CodeUnreachable, Class: ErrUnreachable, Cause: "too many readers of the log at once", Fix: "Ask again in a moment."}
-	}
-	cl, err := kgo.NewClient(l.cfg.clientOpts(kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))...)
-	if err != nil {
+	case err != nil:
 		return false, nil, &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
 	}
-	defer cl.Close()
-	list, unread, err := spans(ctx, kadm.NewClient(cl))
+	clean := false
+	defer func() { cl.release(clean) }()
+	list, unread, err := spans(ctx, kadm.NewClient(cl.Client))
 	if err != nil {
 		return false, unread, unreachable("read the log", err)
 	}
@@ -79,9 +74,10 @@ func (l *logReader) read(ctx context.Context, spans spansOf, fn func(*kgo.Record
 		from[s.Topic][s.Partition] = kgo.NewOffset().At(s.From)
 	}
 	if len(left) == 0 {
+		clean = true
 		return len(unread) == 0, unread, nil
 	}
-	cl.AddConsumePartitions(from)
+	cl.consume(from)
 	records, bytes, idle := 0, 0, 0
 	for len(left) > 0 {
 		// Markers are shown, so an end that does not come is a slow broker, or gone by compaction: which of the two
@@ -118,6 +114,7 @@ func (l *logReader) read(ctx context.Context, spans spansOf, fn func(*kgo.Record
 			if rec.Offset < to && !rec.Attrs.IsControl() {
 				records, bytes = records+1, bytes+len(rec.Value)
 				if !fn(rec) {
+					clean = true
 					return len(unread) == 0, unread, nil
 				}
 				if records >= logRecordsMax || bytes >= logBytesMax {
@@ -130,6 +127,7 @@ func (l *logReader) read(ctx context.Context, spans spansOf, fn func(*kgo.Record
 			}
 		}
 	}
+	clean = true
 	return len(unread) == 0, unread, nil
 }
 
