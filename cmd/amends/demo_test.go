@@ -51,9 +51,9 @@ func TestCommandsOnACluster(t *testing.T) {
 		code int
 		want string // in data or talk
 	}{
-		{"start card-payment --id order-1 -d amount=1500 --watch", exitOK, "✓ ship     done"},
+		{"start card-payment --id order-1 -d amount=1500 --watch", exitOK, " ms  done  cmd.ship["},
 		{"start card-payment --id order-1 -d amount=1500 --watch", exitConflict, "exists already and is completed"},
-		{"start card-payment --id order-2 -d amount=200000 --watch", exitCompensated, "↶ auth     undone"},
+		{"start card-payment --id order-2 -d amount=200000 --watch", exitCompensated, " ms  undone  cmd.psp["},
 		{"start card-payment --id order-3 -d amount=1 --wait", exitOK, "completed in"},
 		{"get card-payment/order-2", exitOK, "compensated"},
 		{"get card-payment/order-2 -o json", exitOK, `"status": "compensated"`},

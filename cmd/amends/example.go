@@ -124,7 +124,7 @@ func playExample(ctx context.Context, t *terminal, name string, cfg local.Config
 	told := ""
 	var last sagas.View
 	show := func(v sagas.View) {
-		for _, l := range stepLines(v) {
+		for _, l := range stepLines(v, nil) {
 			t.say("%s", l.text)
 		}
 		t.say("  %s", summary(v))

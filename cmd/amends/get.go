@@ -58,7 +58,7 @@ func checkWorkflowID(s string) error {
 
 func printInstance(w io.Writer, v sagas.View) {
 	fmt.Fprintln(w, headline(v))
-	for _, l := range stepLines(v) {
+	for _, l := range stepLines(v, nil) {
 		fmt.Fprintln(w, l.text)
 	}
 	fmt.Fprintln(w, summary(v))

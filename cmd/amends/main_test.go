@@ -170,12 +170,38 @@ var refused = sagas.View{
 	},
 }
 
+// refusedLogs are the answers about its logs.
+var refusedLogs = map[string]string{
+	"history": `{"facts":[
+		{"seq":1,"run":1,"at":1000,"kind":"started","source":{"topic":"pay.saga.intake","partition":3,"offset":1}},
+		{"seq":2,"run":1,"at":1000,"kind":"step-sent","path":"reserve"},
+		{"seq":3,"run":1,"at":1005,"kind":"step-sent","path":"reserve"},
+		{"seq":4,"run":1,"at":1012,"kind":"step-done","path":"reserve","source":{"topic":"pay.saga.replies","partition":3,"offset":17}},
+		{"seq":5,"run":1,"at":1013,"kind":"step-sent","path":"auth"},
+		{"seq":6,"run":1,"at":2513,"kind":"step-rejected","path":"auth","source":{"topic":"pay.saga.replies","partition":3,"offset":19}},
+		{"seq":7,"run":1,"at":2513,"kind":"undo-sent","path":"reserve"},
+		{"seq":8,"run":1,"at":2523,"kind":"step-undone","path":"reserve","source":{"topic":"pay.saga.replies","partition":3,"offset":20}}]}`,
+	"messages": `{"messages":[
+		{"kind":"start","place":{"topic":"pay.saga.intake","partition":3,"offset":1}},
+		{"kind":"command","path":"reserve","op":"do","place":{"topic":"cmd.stock","partition":3,"offset":17}},
+		{"kind":"command","path":"reserve","op":"do","place":{"topic":"cmd.stock","partition":3,"offset":18}},
+		{"kind":"reply","path":"reserve","op":"do","place":{"topic":"pay.saga.replies","partition":3,"offset":17}},
+		{"kind":"command","path":"auth","op":"do","place":{"topic":"cmd.psp","partition":0,"offset":4}},
+		{"kind":"reply","path":"auth","op":"do","place":{"topic":"pay.saga.replies","partition":3,"offset":19}},
+		{"kind":"command","path":"reserve","op":"undo","place":{"topic":"cmd.stock","partition":3,"offset":19}},
+		{"kind":"reply","path":"reserve","op":"undo","place":{"topic":"pay.saga.replies","partition":3,"offset":20}}]}`,
+}
+
 func TestWatch(t *testing.T) {
 	running := refused
 	running.Phase, running.Status, running.EndedAt = "running", "running", 0
 	running.Steps = []sagas.StepView{{Path: "reserve", State: "DONE", Attempts: 2}, {Path: "hold", State: "PENDING", Attempts: 1}, {Path: "auth", State: "IDLE"}, {Path: "ship", State: "IDLE"}}
 	asks := 0
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path, logs := strings.CutPrefix(r.URL.Path, "/api/v1/instances/card-payment/order-2/"); logs {
+			_, _ = w.Write([]byte(refusedLogs[path]))
+			return
+		}
 		if asks++; asks == 1 {
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = w.Write([]byte(`{"code":"SG201","detail":"no instance"}`))
@@ -192,13 +218,13 @@ func TestWatch(t *testing.T) {
 	var out bytes.Buffer
 	w := watcher{t: &terminal{out: &out}, api: newAPIClient(server.URL), id: refused.WorkflowID}
 	err := w.run(t.Context())
-	const want = `card-payment/order-2  v1
-  ✓ reserve  done (2 attempts)
-  ✓ hold     done
-  ✗ auth     refused: OVER_LIMIT
-  · ship     never sent
-  ↶ hold     nothing to undo (3 attempts)
-  ↶ reserve  undone
+	want := "card-payment/order-2  v1  " + server.URL + `/instances/card-payment/order-2
+  ✓ reserve     12 ms  done (2 attempts)  cmd.stock[3]@18 → pay.saga.replies[3]@17
+  ✓ hold               done
+  ✗ auth        1.5 s  refused: OVER_LIMIT  cmd.psp[0]@4 → pay.saga.replies[3]@19
+  · ship               never sent
+  ↶ hold               nothing to undo (3 attempts)
+  ↶ reserve     10 ms  undone  cmd.stock[3]@19 → pay.saga.replies[3]@20
 compensated in 55ms: nothing is left done (auth: OVER_LIMIT)
 `
 	if out.String() != want || exitCode(err) != exitCompensated {

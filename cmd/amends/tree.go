@@ -13,6 +13,7 @@ import (
 // line is one step, or one undo, of an instance.
 type line struct {
 	text  string
+	key   string // leg and state: what makes it another line
 	mark  string
 	final bool // it will not change in the normal course of things
 }
@@ -66,23 +67,31 @@ var undoWords = map[string]word{
 	"WAIVED":      {markUndone, "undo waived", true},
 }
 
-// stepLines shows the steps in the order of the plan, then the undos in reverse.
-func stepLines(v sagas.View) []line {
+// stepLines shows the steps in the order of the plan, then the undos in reverse. With a trail it says how long
+// each took, and the records: the last command and the answer.
+func stepLines(v sagas.View, known *trail) []line {
 	width := 0
 	for _, s := range v.Steps {
 		width = max(width, utf8.RuneCountInString(s.Path))
 	}
 	var lines []line
-	add := func(path string, w word, remark string) {
-		text := fmt.Sprintf("  %s %-*s  %s", w.mark, width, path, w.text)
-		lines = append(lines, line{text + remark, w.mark, w.final})
+	add := func(l leg, w word, remark string) {
+		text := fmt.Sprintf("  %s %-*s  ", w.mark, width, l.path)
+		if known != nil {
+			took, places := known.text(l)
+			text += fmt.Sprintf("%8s  ", took)
+			if places != "" {
+				remark += "  " + places
+			}
+		}
+		lines = append(lines, line{text: text + w.text + remark, key: fmt.Sprint(l, w.text), mark: w.mark, final: w.final})
 	}
 	for _, s := range v.Steps {
-		add(s.Path, lookUp(forwardWords, s.State), stepRemark(s))
+		add(leg{path: s.Path}, lookUp(forwardWords, s.State), stepRemark(s))
 	}
 	for _, s := range slices.Backward(v.Steps) {
 		if s.Undo != "" {
-			add(s.Path, lookUp(undoWords, s.Undo), attemptRemark(s.UndoAttempts))
+			add(leg{s.Path, true}, lookUp(undoWords, s.Undo), attemptRemark(s.UndoAttempts))
 		}
 	}
 	return lines

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/amendsio/amends/api"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/sagas"
 )
@@ -20,8 +23,9 @@ type watcher struct {
 	quiet   bool // no tree, only the outcome
 	timeout time.Duration
 
-	printed map[string]bool // lines on a plain output
-	drawn   int             // lines on a terminal
+	printed map[string]bool // lines on a plain output, by their keys
+	known   trail
+	drawn   int // lines on a terminal
 }
 
 // watchFlags are those of commands that can follow an instance to its end.
@@ -85,11 +89,11 @@ func (w *watcher) run(ctx context.Context) error {
 			return err
 		default:
 			if !seen && !w.quiet {
-				fmt.Fprintln(w.t.out, headline(v))
+				fmt.Fprintf(w.t.out, "%s  %s\n", headline(v), w.api.base+pagePath(v.WorkflowID))
 			}
 			seen = true
 			if !w.quiet {
-				w.draw(v)
+				w.draw(ctx, v)
 			}
 			if done, err := w.outcome(v); done {
 				return err
@@ -102,6 +106,12 @@ func (w *watcher) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// pagePath is where the page of an instance is, below the address of any process.
+func pagePath(id string) string {
+	typ, rest := sagas.SplitWorkflowID(id)
+	return "/instances/" + url.PathEscape(typ) + "/" + api.EscapeID(rest)
 }
 
 // outcome says whether there is something to report, and with which exit code.
@@ -126,8 +136,13 @@ func (w *watcher) outcome(v sagas.View) (bool, error) {
 }
 
 // draw shows the steps: redrawn in place on a terminal, else each line once it is final.
-func (w *watcher) draw(v sagas.View) {
-	lines := stepLines(v)
+func (w *watcher) draw(ctx context.Context, v sagas.View) {
+	lines := stepLines(v, &w.known)
+	// The logs are asked when there is something to say of them.
+	if slices.ContainsFunc(lines, func(l line) bool { return l.final && !w.printed[l.key] }) {
+		w.known.look(ctx, w.api, v)
+		lines = stepLines(v, &w.known)
+	}
 	if w.t.tty {
 		if w.drawn > 0 {
 			fmt.Fprintf(w.t.out, "\x1b[%dA", w.drawn)
@@ -139,11 +154,14 @@ func (w *watcher) draw(v sagas.View) {
 			fmt.Fprint(w.t.out, "\x1b[2K\n")
 		}
 		w.drawn = max(w.drawn, len(lines))
+		for _, l := range lines {
+			w.printed[l.key] = w.printed[l.key] || l.final
+		}
 		return
 	}
 	for _, l := range lines {
-		if l.final && !w.printed[l.text] {
-			w.printed[l.text] = true
+		if l.final && !w.printed[l.key] {
+			w.printed[l.key] = true
 			fmt.Fprintln(w.t.out, l.text)
 		}
 	}
