@@ -165,6 +165,34 @@ func CheckBrokers(ctx context.Context, cfg Config) error {
 	return withAdmin(cfg, func(cfg Config, cl *kgo.Client, _ *kadm.Client) error { return checkBrokers(ctx, cl, cfg) })
 }
 
+// OtherTopics reads from the definitions of a namespace which topics of others its processes use, sorted: read
+// are those of bindings and of events that instances wait for, of the active versions; written are those of
+// commands and of domain events, of every version, because instances may run on it. Nothing is changed.
+func OtherTopics(ctx context.Context, cfg Config) (read, written []string, err error) {
+	err = withPublisher(ctx, cfg.withDefaults(), false, func(p *publisher) error {
+		for ref, l := range p.known.versions {
+			if l.plan == nil {
+				continue
+			}
+			written = append(append(written, commandTopics(l.plan)...), allEventTopics([]*sagas.Plan{l.plan})...)
+			if p.known.active[ref.typ] != ref.version {
+				continue
+			}
+			for i := range l.plan.Bindings {
+				read = append(read, l.plan.Bindings[i].Topic)
+			}
+			for i := range l.plan.Routes {
+				read = append(read, l.plan.Routes[i].Topic)
+			}
+		}
+		slices.Sort(read)
+		slices.Sort(written)
+		read, written = slices.Compact(read), slices.Compact(written)
+		return nil
+	})
+	return read, written, err
+}
+
 // withAdmin calls fn with a client of its own.
 func withAdmin(cfg Config, fn func(Config, *kgo.Client, *kadm.Client) error) error {
 	cfg = cfg.withDefaults()

@@ -38,9 +38,9 @@ func newDoctorCommand(t *terminal) *cobra.Command {
 		Use:   "doctor",
 		Short: "Look at the connection, the login, rights, topics, clocks and producers; nothing is changed",
 		Long: `Look at everything between here and a working namespace, and say for each fault what to do: the brokers and
-their version, the login, the rights on each topic, the settings of the topics, the processes and their
-levels, the clocks, and whether producers put keys on the partitions where others look for them. It only
-reads. The exit code is 5 when something is at fault.`,
+their version, the login, the rights on each topic, also on those that the published definitions read and
+write, the settings of the topics, the processes and their levels, the clocks, and whether producers put
+keys on the partitions where others look for them. It only reads. The exit code is 5 when something is at fault.`,
 		Example: "  amends doctor\n  amends doctor --kafka-config client.properties --namespace pay --topic orders",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -123,10 +123,14 @@ func examine(cmd *cobra.Command) (*doctor, error) {
 	defer cl.Close()
 	if d.brokers(cmd.Context(), cl, s) {
 		missing := d.topics(cmd.Context())
-		d.rights(cmd.Context(), cl)
+		var read, written []string
+		if !missing {
+			read, written = d.others(cmd.Context())
+		}
+		d.rights(cmd.Context(), cl, read, written)
 		if !missing {
 			d.processes(cmd.Context())
-			d.producers(cmd.Context(), cl, more)
+			d.producers(cmd.Context(), cl, append(read, more...))
 		}
 	}
 	d.clock(cmd.Context())
@@ -208,8 +212,8 @@ func (d *doctor) topics(ctx context.Context) (missing bool) {
 	defer cancel()
 	states, err := orchestrator.PlanTopics(ctx, d.conn.orchestrator(), nil)
 	if err != nil {
-		d.fault("topics", err)
-		return true
+		d.fault("topics", err) // more often a right than a missing topic
+		return false
 	}
 	var absent []string
 	wrong := 0
@@ -246,6 +250,17 @@ func alterFix(fault, topic string) string {
 		return ""
 	}
 	return fmt.Sprintf("kafka-configs.sh --alter --topic %s --add-config %s=%s", topic, key, strings.Trim(want, `"`))
+}
+
+// others are the topics of others that the published definitions read and write.
+func (d *doctor) others(ctx context.Context) (read, written []string) {
+	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	read, written, err := orchestrator.OtherTopics(ctx, d.conn.orchestrator())
+	if err != nil {
+		d.say("topics", stateUnknown, "", "what the definitions read and write: %v", err)
+	}
+	return read, written
 }
 
 // processes says who runs the namespace.

@@ -116,15 +116,25 @@ func TestDoctor(t *testing.T) {
 	}
 	wants(out, "kafka-configs.sh --alter --topic pay.saga.state --add-config cleanup.policy=", "hashed with CRC32", "partitioner=murmur2_random", "in the future")
 
+	right := func(op kmsg.ACLOperation) kfake.ACL {
+		return kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: protocol.App("pay"), Pattern: kmsg.ACLResourcePatternTypePrefixed, Operation: op, Allow: true}
+	}
 	// A person who may only write to the intake.
 	strict := emptyBroker(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "root", "root"), kfake.User("PLAIN", "clerk", "clerk",
-		kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: protocol.App("pay"), Pattern: kmsg.ACLResourcePatternTypePrefixed, Operation: kmsg.ACLOperationDescribe, Allow: true}))
+		kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: protocol.App("pay"), Pattern: kmsg.ACLResourcePatternTypePrefixed, Operation: kmsg.ACLOperationDescribe, Allow: true}), kfake.User("PLAIN", "half", "half",
+		right(kmsg.ACLOperationRead), right(kmsg.ACLOperationWrite), right(kmsg.ACLOperationDescribe)))
 	login := func(user string) []string {
 		return []string{"--brokers", strict, "--sasl-mechanism", "PLAIN", "--sasl-user", user, "--sasl-password", user}
 	}
 	if code, _, talk := execute(t, append([]string{"topic", "apply", "--namespace", "pay"}, login("root")...)...); code != exitOK {
 		t.Fatal(talk)
 	}
+	payments := write(t, "payments.yaml", "saga: payments\nversion: 1\nid: =input.id\nparticipants: {psp: {}}\nstart: {topic: pay.requested}\nsteps:\n- {id: charge, call: psp.charge, kind: pivot}\n")
+	if code, _, talk := execute(t, append([]string{"def", "apply", payments, "--namespace", "pay"}, login("root")...)...); code != exitOK {
+		t.Fatal(talk)
+	}
+	wants(examined(exitOK, login("root")...), "✓ rights     read, write, describe and settings of every topic of the namespace, and what the definitions need on")
+	wants(examined(exitFindings, login("half")...), "✗ rights     no WRITE on cmd.psp, which a definition needs", "--allow-principal User:half --operation WRITE --topic cmd.psp\n", "no READ on pay.requested", "no DESCRIBE_CONFIGS on pay.saga.intake")
 	wants(examined(exitFindings, login("clerk")...), "PLAIN as clerk without TLS", "✗ rights     no WRITE on pay.saga.intake", "kafka-acls.sh --add --allow-principal User:clerk --operation WRITE --topic pay.saga. --resource-pattern-type prefixed")
 	wants(examined(exitFindings, "--brokers", strict, "--sasl-mechanism", "PLAIN", "--sasl-user", "root", "--sasl-password", "wrong"), "✗ brokers", "--sasl-password-file")
 	wants(examined(exitFindings, "--brokers", "127.0.0.1:1"), "✗ brokers", "is a broker listening")

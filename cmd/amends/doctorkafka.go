@@ -20,8 +20,9 @@ import (
 const unknownRights = -1 << 31
 
 // rights says what this principal may not do, and the commands that would allow it. A process needs all of
-// it; whoever only starts sagas needs to write to the intake.
-func (d *doctor) rights(ctx context.Context, cl *kgo.Client) {
+// it; whoever only starts sagas needs to write to the intake. Of the topics of others it reads some and
+// writes some.
+func (d *doctor) rights(ctx context.Context, cl *kgo.Client, read, written []string) {
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
 	t, err := protocol.NewTopics(d.conn.Namespace)
@@ -29,9 +30,19 @@ func (d *doctor) rights(ctx context.Context, cl *kgo.Client) {
 		d.say("rights", stateFault, "Correct --namespace.", "%v", err)
 		return
 	}
+	own := []string{t.Intake, t.Replies, t.Control, t.Lifecycle, t.State, t.Defs, t.Members, t.DLQ}
+	need := map[kmsg.ACLOperation][]string{
+		kmsg.ACLOperationRead:     slices.Concat(own, read),
+		kmsg.ACLOperationWrite:    slices.Concat(own, written),
+		kmsg.ACLOperationDescribe: slices.Concat(own, read, written),
+
+		kmsg.ACLOperationDescribeConfigs: own,
+	}
 	req := kmsg.NewPtrMetadataRequest()
 	req.IncludeTopicAuthorizedOperations = true
-	for _, name := range []string{t.Intake, t.Replies, t.Control, t.Lifecycle, t.State, t.Defs, t.Members, t.DLQ} {
+	asked := slices.Clone(need[kmsg.ACLOperationDescribe])
+	slices.Sort(asked)
+	for _, name := range slices.Compact(asked) {
 		one := kmsg.NewMetadataRequestTopic()
 		one.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, one)
@@ -41,43 +52,57 @@ func (d *doctor) rights(ctx context.Context, cl *kgo.Client) {
 		d.say("rights", stateUnknown, "", "the brokers do not tell: %v", err)
 		return
 	}
-	need := []kmsg.ACLOperation{kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe}
-	lacks, told := map[kmsg.ACLOperation][]string{}, 0
+	may := map[string]int32{} // by topic, of those that the brokers tell of
 	for _, topic := range resp.Topics {
-		name := *topic.Topic
 		switch err := kerr.ErrorForCode(topic.ErrorCode); {
 		case err == kerr.TopicAuthorizationFailed:
-			told++
-			for _, op := range need {
-				lacks[op] = append(lacks[op], name)
-			}
+			may[*topic.Topic] = 0
 		case err != nil, topic.AuthorizedOperations == unknownRights:
 		default:
-			told++
-			for _, op := range need {
-				if topic.AuthorizedOperations&(1<<uint(op)) == 0 {
-					lacks[op] = append(lacks[op], name)
-				}
-			}
+			may[*topic.Topic] = topic.AuthorizedOperations
 		}
 	}
-	switch {
-	case told == 0:
+	if len(may) == 0 {
 		d.say("rights", stateUnknown, "", "the brokers tell nothing of the rights on the topics")
-	case len(lacks) == 0:
-		d.say("rights", stateOK, "", "read, write and describe on every topic of the namespace")
-	default:
-		for _, op := range need {
-			if names := lacks[op]; len(names) > 0 {
-				user := d.user
-				if user == "" {
-					user = "USER"
-				}
-				d.say("rights", stateFault, fmt.Sprintf("kafka-acls.sh --add --allow-principal User:%s --operation %s --topic %s --resource-pattern-type prefixed", user, op, protocol.App(d.conn.Namespace)),
-					"no %s on %s", strings.ToUpper(op.String()), strings.Join(names, ", "))
+		return
+	}
+	lacking := false
+	for _, op := range []kmsg.ACLOperation{kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs} {
+		var ours, theirs []string
+		for _, name := range need[op] {
+			switch rights, told := may[name]; {
+			case !told || rights&(1<<uint(op)) != 0:
+			case slices.Contains(own, name):
+				ours = append(ours, name)
+			default:
+				theirs = append(theirs, name)
 			}
 		}
+		lacking = lacking || len(ours)+len(theirs) > 0
+		if len(ours) > 0 {
+			d.say("rights", stateFault, d.grant(op, protocol.App(d.conn.Namespace))+" --resource-pattern-type prefixed", "no %s on %s", op, strings.Join(ours, ", "))
+		}
+		for _, name := range slices.Compact(theirs) {
+			d.say("rights", stateFault, d.grant(op, name), "no %s on %s, which a definition needs", op, name)
+		}
 	}
+	if lacking {
+		return
+	}
+	text := "read, write, describe and settings of every topic of the namespace"
+	if n := len(may) - len(own); n > 0 {
+		text += fmt.Sprintf(", and what the definitions need on %s of others", plural(n, "topic"))
+	}
+	d.say("rights", stateOK, "", "%s", text)
+}
+
+// grant is the command that gives this principal a right on a topic.
+func (d *doctor) grant(op kmsg.ACLOperation, topic string) string {
+	user := d.user
+	if user == "" {
+		user = "USER"
+	}
+	return fmt.Sprintf("kafka-acls.sh --add --allow-principal User:%s --operation %s --topic %s", user, strings.ReplaceAll(op.String(), "_", ""), topic) // that tool knows DESCRIBECONFIGS
 }
 
 // Sampling of producers.
@@ -93,7 +118,11 @@ func (d *doctor) producers(ctx context.Context, cl *kgo.Client, more []string) {
 	if err != nil {
 		return
 	}
-	for _, topic := range append([]string{t.Intake, t.Replies}, more...) {
+	topics := append([]string{t.Intake, t.Replies}, more...)
+	for i, topic := range topics {
+		if slices.Contains(topics[:i], topic) {
+			continue
+		}
 		records, partitions, err := d.sample(ctx, cl, topic)
 		if err != nil {
 			d.say("producers", stateUnknown, "", "%s cannot be read: %v", topic, err)

@@ -114,19 +114,31 @@ func scriptUntil(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// produceFile writes a file as a record: produce TOPIC KEY FILE. It stands in for kcat where that is not installed.
+// produceFile writes a file as records: produce [--crc32] TOPIC KEY,KEY... FILE. It stands in for kcat where that is
+// not installed, and with --crc32 puts keys where that puts them.
 func produceFile() {
 	err := func() error {
-		value, err := os.ReadFile(os.Args[3])
+		args := os.Args[1:]
+		opts := []kgo.Opt{kgo.SeedBrokers(os.Getenv("AMENDS_BROKERS")), kgo.AllowAutoTopicCreation()}
+		if args[0] == "--crc32" {
+			args = args[1:]
+			opts = append(opts, kgo.RecordPartitioner(kgo.StickyKeyPartitioner(func(key []byte, n int) int { return int(crcOf(string(key)) % uint32(n)) })))
+		}
+		value, err := os.ReadFile(args[2])
 		if err != nil {
 			return err
 		}
-		cl, err := kgo.NewClient(kgo.SeedBrokers(os.Getenv("AMENDS_BROKERS")), kgo.AllowAutoTopicCreation())
+		cl, err := kgo.NewClient(opts...)
 		if err != nil {
 			return err
 		}
 		defer cl.Close()
-		return cl.ProduceSync(context.Background(), &kgo.Record{Topic: os.Args[1], Key: []byte(os.Args[2]), Value: bytes.TrimSpace(value)}).FirstErr()
+		for key := range strings.SplitSeq(args[1], ",") {
+			if err := cl.ProduceSync(context.Background(), &kgo.Record{Topic: args[0], Key: []byte(key), Value: bytes.TrimSpace(value)}).FirstErr(); err != nil {
+				return err
+			}
+		}
+		return nil
 	}()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
