@@ -40,6 +40,11 @@ type Config struct {
 	// Replication of a changelog that is created. Default 3, or the number of brokers if that is less.
 	Replication int16
 
+	// InstanceID is a name of this process that stays over restarts. A process that is started again under it
+	// has its partitions at once, else the group waits for the session of a process that was killed.
+	// Default: none, partitions move at once when a process stops in order.
+	InstanceID string
+
 	// Drain is how long a process that stops waits for the calls that are under way. What is cut off is
 	// called again by the next owner, with the same key. Default 10 s; negative for not at all.
 	Drain time.Duration
@@ -129,16 +134,17 @@ func New(cfg Config) (*Runner, error) {
 		return nil, fmt.Errorf("bridge %s: %w", b.Name, err)
 	}
 	run := topology.Config{
-		App:       durable.ChangelogTopic(b.Name) + ".",
-		Inputs:    []string{b.Topic},
-		Changelog: durable.ChangelogTopic(b.Name),
-		Processor: r.processor,
-		Index:     index(b.Retention),
-		DataDir:   cfg.DataDir,
-		InMemory:  cfg.DataDir == "",
-		Client:    cfg.Client,
-		Clock:     cfg.Clock,
-		Logger:    cfg.Logger,
+		App:        durable.ChangelogTopic(b.Name) + ".",
+		Inputs:     []string{b.Topic},
+		Changelog:  durable.ChangelogTopic(b.Name),
+		Processor:  r.processor,
+		Index:      index(b.Retention),
+		DataDir:    cfg.DataDir,
+		InstanceID: cfg.InstanceID,
+		InMemory:   cfg.DataDir == "",
+		Client:     cfg.Client,
+		Clock:      cfg.Clock,
+		Logger:     cfg.Logger,
 	}
 	if cfg.Runtime != nil {
 		cfg.Runtime(&run)

@@ -181,7 +181,7 @@ func (m *machine) sendDo(i int, key Key) {
 	s.Attempts++
 	s.Fatal = false
 	s.State = StepPending
-	due := m.attemptEnd(i)
+	due := m.attemptRoom(i)
 	s.Until = 0
 	if d.Heartbeat > 0 {
 		s.Until = due

@@ -99,8 +99,8 @@ func (m *machine) doReply(i int, r *Reply) string {
 	if s.State != StepPending && s.State != StepBackoff {
 		return stale(s)
 	}
-	if r.Attempt != s.Attempts { // row i: only definite answers of older attempts count
-		return ignoredStale
+	if r.Attempt != s.Attempts { // row i: only definite answers of older attempts decide something
+		return m.readLate(i, r)
 	}
 	switch r.Outcome {
 	case OutcomeProgress:

@@ -57,8 +57,8 @@ import (
 //	g  PENDING        progress                               same, timer armed anew within `within`, with a heartbeat within the
 //	                                                         attempt too; handle merged into the output
 //	h  BACKOFF        timer                                  PENDING(n+1), same key; key window passed: INQUIRING or as UNKNOWN
-//	i  PENDING,       definite answer of an older attempt    accepted: one key, one outcome; other old answers are stale
-//	   BACKOFF,
+//	i  PENDING,       definite answer of an older attempt    accepted: one key, one outcome; other old answers are stale,
+//	   BACKOFF,                                              but EXPIRED is kept: the next attempt gets more room (room.go)
 //	   INQUIRING,
 //	   UNKNOWN, FAILED
 //	j  INQUIRING      executed / not-executed / running      DONE / REFUSED / asks again after `every`;

@@ -35,6 +35,7 @@ faults exits 5 and lists them all.`,
 	f.AddFlagSet(brokerLoginFlags())
 	profileFlag(cmd)
 	f.String("data-dir", "", "directory of the inbox; not shared (default: in memory, read from Kafka at each start)")
+	f.String("instance", "", "stable name of this process in the group (default: none, partitions move at once when it stops)")
 	f.String("metrics-listen", "", "address that serves /metrics, /livez and /readyz (default: none)")
 	f.Int("tasks", 0, "tasks of the bridge when its changelog is created (default: the partitions of the command topic)")
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
@@ -80,7 +81,7 @@ func runBridge(cmd *cobra.Command, t *terminal) error {
 	}
 	reg := prometheus.NewRegistry()
 	r, err := bridge.New(bridge.Config{
-		Bridge: b, Client: append([]kgo.Opt{kgo.SeedBrokers(conn.Brokers...)}, conn.Client...), DataDir: s.text("data-dir"),
+		Bridge: b, Client: append([]kgo.Opt{kgo.SeedBrokers(conn.Brokers...)}, conn.Client...), DataDir: s.text("data-dir"), InstanceID: s.text("instance"),
 		CreateTopics: s.yes("create-topics"), Tasks: int32(s.number("tasks")), Replication: int16(s.number("replication-factor")),
 		Registerer: reg, Logger: log,
 	})

@@ -83,7 +83,7 @@ func prepareForeign(t *testing.T, c *kafkatest.Cluster, lang, name string) *fore
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.env = append(cleanEnv(), "PARTICIPANT="+name, "BROKERS="+strings.Join(c.Seeds(), ","), "PG_DSN="+f.dsn,
+	f.env = append(cleanEnv(), "PARTICIPANT="+name, "BROKERS="+strings.Join(c.Seeds(), ","), "PG_DSN="+f.dsn, "INSTANCE="+lang+"-1",
 		fmt.Sprintf("JDBC_URL=jdbc:postgresql://%s%s?user=%s", u.Host, u.Path, u.User.Username()))
 	var prepare string
 	prepare, f.run = readme(t, dir)

@@ -38,7 +38,7 @@ func TestKafkaPolyglot(t *testing.T) {
 	began := time.Now()
 	// A closed loop: on a slow machine an open one would queue commands for longer than an attempt lasts, and every one
 	// of them would be expired when it is read.
-	w.open = 200
+	w.open = 600
 	over := time.Duration(sagas) * 5 * time.Millisecond
 	published := w.begin(sagas, over)
 	kills := max(10, sagas/300)
@@ -144,7 +144,7 @@ commands:
 		h.t.Fatal(err)
 	}
 	p := &process{t: h.t, name: "bridge", log: filepath.Join(dir, "bridge.log"),
-		args: []string{"bridge", "-f", file, "--brokers", strings.Join(h.c.Seeds(), ","), "--data-dir", filepath.Join(dir, "data")}}
+		args: []string{"bridge", "-f", file, "--brokers", strings.Join(h.c.Seeds(), ","), "--data-dir", filepath.Join(dir, "data"), "--instance", "bridge-1"}}
 	h.t.Cleanup(func() {
 		if p.cmd != nil {
 			p.kill()

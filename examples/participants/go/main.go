@@ -44,8 +44,11 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err := inbox.Create(ctx); err != nil {
 		return err
 	}
-	p, err := participant.New(participant.Config{Name: name, Inbox: inbox, Logger: log,
-		Client: []kgo.Opt{kgo.SeedBrokers(strings.Split(os.Getenv("BROKERS"), ",")...), kgo.SessionTimeout(6 * time.Second)}})
+	client := []kgo.Opt{kgo.SeedBrokers(strings.Split(os.Getenv("BROKERS"), ",")...), kgo.SessionTimeout(6 * time.Second)}
+	if i := os.Getenv("INSTANCE"); i != "" {
+		client = append(client, kgo.InstanceID(i))
+	}
+	p, err := participant.New(participant.Config{Name: name, Inbox: inbox, Logger: log, Client: client})
 	if err != nil {
 		return err
 	}

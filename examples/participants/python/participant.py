@@ -42,11 +42,12 @@ def sent(err, _):
 
 def serve(name, brokers, dsn):
     c = Consumer({"bootstrap.servers": brokers, "group.id": name, "auto.offset.reset": "earliest", "session.timeout.ms": 6000,
-                  "enable.auto.commit": False, "isolation.level": "read_committed"})  # rule 1
+                  "enable.auto.commit": False, "isolation.level": "read_committed",  # rule 1
+                  **({"group.instance.id": os.environ["INSTANCE"]} if "INSTANCE" in os.environ else {})})
     p = Producer({"bootstrap.servers": brokers, "enable.idempotence": True})
     c.subscribe(["cmd." + name]); db = psycopg.connect(dsn, autocommit=True)
     while True:
-        batch = c.consume(100, 1.0)
+        batch = c.consume(100, 0.05)  # no longer, or each command waits for a hundredth one
         for h, value in (({k: v.decode() for k, v in m.headers() or []}, m.value() or b"") for m in batch if not m.error()):
             if not {"saga-token", "saga-wid", "saga-reply-to", "saga-reply-partition"} <= h.keys(): continue  # rule 10: nobody to answer
             try: out, body = answer(db, h, value)

@@ -32,6 +32,7 @@ public class Participant {
     Map<String, Object> reading = new HashMap<>(Map.of("group.id", name, "auto.offset.reset", "earliest", "session.timeout.ms", 6000,
         "max.poll.records", 100, "enable.auto.commit", false, "isolation.level", "read_committed")); // rule 1: not Java's default
     reading.putAll(client);
+    Optional.ofNullable(System.getenv("INSTANCE")).ifPresent(i -> reading.put("group.instance.id", i));
     try (var consumer = new KafkaConsumer<>(reading, new StringDeserializer(), new ByteArrayDeserializer());
         var producer = new KafkaProducer<>(client, new StringSerializer(), new ByteArraySerializer());
         var connection = DriverManager.getConnection(System.getenv("JDBC_URL"))) {
