@@ -51,7 +51,16 @@ func (w *writer) common() {
 	})
 
 	intake := w.channel(w.topics.Intake, "starts, signals and cancels; any key and any partitioner will do")
-	w.message(intake, "receiveIntake", "receive", "Sagas are started, signalled and cancelled.", "cancel", object{
+	w.message(intake, "receiveIntake", "receive", "Sagas are started, signalled and cancelled.", "cloudEvent", object{
+		"title": "CloudEvent", "summary": "Any other message of this channel, in the structured mode of CloudEvents 1.0. Its id is that of the start or signal.",
+		"contentType": protocol.ContentCloudEvents,
+		"payload": record([]string{"specversion", "id", "source", "type"}, object{
+			"specversion": object{"type": "string", "pattern": `^1\.`}, "id": text("the same event has the same id"), "source": text("URI reference"), "type": text("any"),
+			"datacontenttype": text("of the data; default application/json"), "data": object{"description": "a start, a signal or a cancel"},
+			"data_base64": object{"type": "string", "contentEncoding": "base64"}, "traceparent": text("W3C trace context"),
+		}),
+	})
+	w.message(intake, "receiveIntake", "receive", "", "cancel", object{
 		"title": "Cancel", "summary": "Compensate an instance, or forbid one that has not started.",
 		"bindings": kafkaKey(workflowKey + ", or anything"),
 		"payload": record([]string{"kind", "type"}, object{
@@ -78,7 +87,16 @@ func (w *writer) common() {
 	w.message(lifecycle, "sendLifecycle", "send", "Facts are told.", "lifecycle", object{
 		"title": "Lifecycle", "summary": "Avro in the single-object encoding. Read it with read_committed.",
 		"contentType": protocol.ContentAvro, "bindings": kafkaKey(workflowKey),
-		"headers": record([]string{protocol.HeaderKind, protocol.HeaderSeq}, object{protocol.HeaderKind: text("kind of the fact"), protocol.HeaderSeq: number("gapless per workflow ID")}),
+		"headers": record([]string{protocol.HeaderKind, protocol.HeaderSeq}, object{
+			protocol.HeaderKind: text("kind of the fact"), protocol.HeaderSeq: number("gapless per workflow ID"),
+			protocol.HeaderCloudEventSpecVersion: object{"const": "1.0", "description": "this and the other ce_ headers: with amends run --cloudevents"},
+			protocol.HeaderCloudEventID:          text("unique for its source"),
+			protocol.HeaderCloudEventSource:      text("workflow ID, percent-encoded"),
+			protocol.HeaderCloudEventType:        text(protocol.LifecycleTypePrefix + "<kind>"),
+			protocol.HeaderCloudEventTime:        object{"type": "string", "format": "date-time"},
+			protocol.HeaderCloudEventSubject:     text("path of the step, percent-encoded"),
+			protocol.HeaderCloudEventDataSchema:  text("urn:avro:amends.v1.Lifecycle:<fingerprint>"),
+		}),
 		"payload": avro(protocol.Schema(protocol.SchemaLifecycle)),
 	})
 	dead := w.channel(w.topics.DLQ, "records that were set aside, byte for byte, with the reason in headers")

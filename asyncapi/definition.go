@@ -234,7 +234,7 @@ func (w *writer) binding(d *sagas.Definition, on sagas.BindingDef) {
 	}
 	w.message(channel, name("read", on.Topic), "receive", "Events that start or signal sagas.", name("on", d.Saga, on.Name), object{
 		"title": d.Saga + " on " + on.Topic, "summary": summary,
-		"description": "Any format that the namespace reads: JSON, or Avro with a registry. With the CloudEvents header ce_id an event that comes twice counts once.",
+		"description": "Any format that the namespace reads: JSON, or Avro with a registry. A CloudEvent in binary or structured mode that comes twice counts once.",
 		"payload":     object{},
 	})
 }

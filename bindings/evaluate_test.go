@@ -112,6 +112,29 @@ on:
 }
 
 // TestHostile: whatever a record is, it becomes outputs that the engine can read, nothing, or a fault with a class.
+// An event in the structured mode of CloudEvents is the event that it holds: its data, its attributes as headers,
+// and its id.
+func TestStructuredEvent(t *testing.T) {
+	rule := Of([]*sagas.Plan{plan(t, `
+start: {topic: shop.orders, when: =headers.ce_type == "placed" && event.n > 1, input: {id: =event.id, by: =headers.ce_source}}
+`)})[0]
+	rec := &kgo.Record{Topic: "shop.orders", Timestamp: eventTime, Headers: []kgo.RecordHeader{{Key: "Content-Type", Value: []byte("application/cloudevents+json")}},
+		Value: []byte(`{"specversion":"1.0","id":"e-1","source":"/shop","type":"placed","data":{"id":"o-1","n":2}}`)}
+	out, err := judge(t, rule, rec)
+	if err != nil || len(out) != 1 {
+		t.Fatalf("%v, %v", out, err)
+	}
+	got := intake(t, out[0]).(*protocol.Start)
+	if got.ID != "o-1" || got.StartID != "ce:/shop#e-1" || string(got.Input) != `{"by":"/shop","id":"o-1"}` {
+		t.Errorf("started %s by %s with %s", got.ID, got.StartID, got.Input)
+	}
+	rec.Value = []byte(`{"specversion":"1.0","source":"/shop","type":"placed","data":{}}`)
+	var f *Fault
+	if _, err := judge(t, rule, rec); !errors.As(err, &f) || f.Class != ClassMalformed || !strings.Contains(f.Message, "id: ") {
+		t.Errorf("without an id: %v", err)
+	}
+}
+
 func TestHostile(t *testing.T) {
 	p := plan(t, `
 start: {topic: x, when: =event.?kind.orValue("P") == "P"}

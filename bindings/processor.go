@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -122,7 +123,11 @@ func (p *processor) Poison(c *topology.Cycle, rec *topology.Record, _ []byte, er
 
 // take makes a record the next one of ev.
 func (r *reader) take(ctx context.Context, ev *Event, rec *topology.Record, kvs *[]sagas.KV) error {
-	value, _, err := r.cfg.Codec.Decode(ctx, rec.Topic, rec.Headers, rec.Value)
+	given, body, err := openEvent(rec)
+	if err != nil {
+		return &Fault{ClassMalformed, err.Error()}
+	}
+	value, _, err := r.cfg.Codec.Decode(ctx, rec.Topic, given, body)
 	switch {
 	case errors.Is(err, schema.ErrUnavailable):
 		return fmt.Errorf("%w: %s/%d@%d: %w", topology.ErrRetry, rec.Topic, rec.Partition, rec.Offset, err)
@@ -130,8 +135,8 @@ func (r *reader) take(ctx context.Context, ev *Event, rec *topology.Record, kvs 
 		return &Fault{ClassMalformed, err.Error()}
 	}
 	headers := (*kvs)[:0]
-	for i := range rec.Headers {
-		headers = append(headers, sagas.KV{Key: rec.Headers[i].Key, Value: string(rec.Headers[i].Value)})
+	for i := range given {
+		headers = append(headers, sagas.KV{Key: given[i].Key, Value: string(given[i].Value)})
 	}
 	*kvs = headers
 	ev.Take(sagas.EventRecord{
@@ -139,6 +144,26 @@ func (r *reader) take(ctx context.Context, ev *Event, rec *topology.Record, kvs 
 		Time: sagas.Time(rec.Timestamp.UnixMilli()),
 	})
 	return nil
+}
+
+// openEvent is the record in binary mode, when it is a CloudEvent in structured mode; else as it is.
+func openEvent(rec *topology.Record) ([]topology.Header, []byte, error) {
+	if !slices.ContainsFunc(rec.Headers, func(h topology.Header) bool { return protocol.IsCloudEvent(h.Key, h.Value) }) {
+		return rec.Headers, rec.Value, nil
+	}
+	given := make([]protocol.Header, len(rec.Headers))
+	for i := range rec.Headers {
+		given[i] = protocol.Header(rec.Headers[i])
+	}
+	given, body, err := protocol.OpenCloudEvent(given, rec.Value)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := make([]topology.Header, len(given))
+	for i := range given {
+		out[i] = topology.Header(given[i])
+	}
+	return out, body, nil
 }
 
 // record is an output as it is written. Its time is that of the writing, so that no retention takes it away

@@ -77,6 +77,10 @@ type Config struct {
 	// take Avro. Default: schema.Plain, which knows JSON.
 	Codec schema.Codec
 
+	// CloudEvents writes the headers of CloudEvents 1.0, binary mode, on lifecycle records too. Default: not; they
+	// are about as long as the record.
+	CloudEvents bool
+
 	// TokenSecret signs the tokens of commands, so that a reply can only come from somebody who has
 	// seen its command. All processes of a namespace need the same. Empty means unsigned. At least
 	// 16 bytes otherwise.

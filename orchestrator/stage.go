@@ -158,6 +158,13 @@ func (p *processor) lifecycle(e *sagas.Lifecycle, o *origin) (*topology.Record, 
 		Topic: p.topics.Lifecycle, Partition: topology.ByKey, Key: o.recordKey(e.WorkflowID), Value: value[:len(value):len(value)],
 		Headers: f.headers[:],
 	}
+	if p.cfg.CloudEvents {
+		p.headers = fact.AppendCloudEvent(p.headers[:0], value)
+		f.record.Headers = append(make([]topology.Header, 0, len(f.headers)+len(p.headers)), f.headers[:]...)
+		for _, h := range p.headers {
+			f.record.Headers = append(f.record.Headers, topology.Header(h))
+		}
+	}
 	return &f.record, nil
 }
 

@@ -1,6 +1,11 @@
 package protocol
 
-import "time"
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"time"
+)
 
 // Event is the envelope of a domain event that a saga publishes: CloudEvents 1.0 in the binary mode of
 // its Kafka binding. The value of the record is the payload, JSON, and is not part of it.
@@ -14,17 +19,48 @@ type Event struct {
 // Headers returns the record headers.
 func (e Event) Headers() []Header {
 	source := uriReference(e.WorkflowID)
-	const fixed = len("1.0") + len("2006-01-02T15:04:05.000Z")
+	const fixed = len("1.0") + len(cloudEventTime)
 	w := newHeaderWriter(7, fixed+len(e.ID)+len(source)+len(e.Type)+len(e.WorkflowID)+len(ContentJSON))
 	w.add(HeaderCloudEventSpecVersion, "1.0")
 	w.add(HeaderCloudEventID, e.ID)
 	w.add(HeaderCloudEventSource, source)
 	w.add(HeaderCloudEventType, e.Type)
-	w.add(HeaderCloudEventTime, time.UnixMilli(e.At).UTC().Format("2006-01-02T15:04:05.000Z"))
+	w.add(HeaderCloudEventTime, time.UnixMilli(e.At).UTC().Format(cloudEventTime))
 	w.add(HeaderWorkflowID, e.WorkflowID)
 	w.add(HeaderContentType, ContentJSON)
 	return w.hs
 }
+
+// LifecycleTypePrefix begins the CloudEvents type of a lifecycle record; its kind follows.
+const LifecycleTypePrefix = "amends.v1.Lifecycle."
+
+// AppendCloudEvent appends the CloudEvents headers of a lifecycle record: facts and values as AppendLifecycle wrote
+// them. The id is unique for the source, also when a workflow ID is used again after its retention.
+func (l *Lifecycle) AppendCloudEvent(dst []Header, value []byte) []Header {
+	id := make([]byte, 0, 48)
+	id = append(strconv.AppendUint(id, uint64(l.Run), 10), '-')
+	id = append(strconv.AppendUint(id, l.Seq, 10), '-')
+	id = strconv.AppendInt(id, l.At, 10)
+	dst = append(dst,
+		Header{HeaderCloudEventSpecVersion, cloudEvents10},
+		Header{HeaderCloudEventID, id},
+		Header{HeaderCloudEventSource, []byte(uriReference(l.WorkflowID))},
+		Header{HeaderCloudEventType, []byte(LifecycleTypePrefix + l.Kind)},
+		Header{HeaderCloudEventTime, time.UnixMilli(l.At).UTC().AppendFormat(make([]byte, 0, 24), cloudEventTime)},
+	)
+	if l.Path != "" {
+		dst = append(dst, Header{HeaderCloudEventSubject, []byte(uriReference(l.Path))})
+	}
+	if isAvro(value) && len(value) >= 10 {
+		dst = append(dst, Header{HeaderCloudEventDataSchema, fmt.Appendf(nil, "urn:avro:amends.v1.%s:%016x", SchemaLifecycle, binary.LittleEndian.Uint64(value[2:10]))})
+	}
+	return dst
+}
+
+var cloudEvents10 = []byte("1.0")
+
+// cloudEventTime is RFC 3339 in UTC with milliseconds.
+const cloudEventTime = "2006-01-02T15:04:05.000Z"
 
 // ParseEvent reads the headers of a domain event.
 func ParseEvent(h []Header) (Event, error) {

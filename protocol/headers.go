@@ -51,14 +51,16 @@ const (
 	HeaderDigest    = "saga-digest"    // definition: SHA-256 of the canonical JSON
 )
 
-// CloudEvents headers, in the binary mode of its Kafka binding. Domain events carry all of them; of
-// intake records only the id is read.
+// CloudEvents headers, in the binary mode of its Kafka binding. Domain events carry all but subject and
+// dataschema, lifecycle records all when that is asked for; of intake records only the id is read.
 const (
 	HeaderCloudEventID          = "ce_id"          // id of a domain event; start id or signal id of an intake record that names none
 	HeaderCloudEventSource      = "ce_source"      // workflow ID, percent-encoded
 	HeaderCloudEventType        = "ce_type"        // as the definition says
 	HeaderCloudEventTime        = "ce_time"        // RFC 3339, UTC
 	HeaderCloudEventSpecVersion = "ce_specversion" // 1.0
+	HeaderCloudEventSubject     = "ce_subject"     // path of the step, percent-encoded; absent when the fact is about the instance
+	HeaderCloudEventDataSchema  = "ce_dataschema"  // urn:avro:amends.v1.Lifecycle:<fingerprint>
 )
 
 // Content types.

@@ -23,7 +23,13 @@ var (
 // What only the orchestrator and operators may say is refused here: a start with a parent, the answer
 // of a child, and the decision of a person (a signal whose name begins with DecisionPrefix), because
 // anybody who may start a saga could forge it. Such records belong on the control topic.
+//
+// A record in the structured mode of CloudEvents is read as the event that it holds: see OpenCloudEvent.
 func DecodeIntake(key, value []byte, h []Header) (any, error) {
+	h, value, err := OpenCloudEvent(h, value)
+	if err != nil {
+		return nil, err
+	}
 	form, err := formOf(value, h)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,12 @@ func TestDecodeIntakeJSON(t *testing.T) {
 		{"start or signal", "t/o-1", `{"type":"t","orSignal":{"name":"paid","signalId":"s-1","payload":[1],"ttl":"1m"}}`, nil,
 			&Start{Type: "t", ID: "o-1", IDFromKey: true, Input: []byte(`{}`), OrSignal: &Signal{
 				Type: "t", ID: "o-1", IDFromKey: true, Name: "paid", SignalID: "s-1", Payload: []byte(`[1]`), TTL: 60_000}}},
+		{"structured event", "customer-7", `{"specversion":"1.0","id":"e1","source":"/shop","type":"start","time":"2026-01-02T03:04:05Z","subject":null,"traceparent":"00-y","n":7,"data":{"type":"t","id":"o-1","input":{"a": 1}}}`,
+			[]Header{{HeaderContentType, []byte("application/CloudEvents+json; charset=utf-8")}, {HeaderCloudEventID, []byte("no")}},
+			&Start{Type: "t", ID: "o-1", StartID: "e1", Trace: "00-y", Input: []byte(`{"a": 1}`)}},
+		{"structured event in base64", "", `{"specversion":"1.0","id":"e1","source":"/shop","type":"signal","datacontenttype":"application/json","data_base64":"eyJraW5kIjoic2lnbmFsIiwidHlwZSI6InQiLCJpZCI6Im8iLCJuYW1lIjoicGFpZCJ9"}`,
+			[]Header{{HeaderContentType, []byte(ContentCloudEvents)}},
+			&Signal{Type: "t", ID: "o", Name: "paid", SignalID: "e1"}},
 		{"cancel by key", "t/o-1", `{"kind":"cancel","type":"t"}`, nil,
 			&Cancel{Type: "t", ID: "o-1", IDFromKey: true}},
 	} {
@@ -223,12 +229,16 @@ func FuzzDecodeIntake(f *testing.F) {
 	f.Add([]byte("k"), []byte(`{"type":"t","id":"o-1","input":{"a":[1,"\u00e9",null]},"tags":{"a":"b"}}`))
 	f.Add([]byte(nil), []byte(`{"kind":"cancel","type":"t","id":"x"}`))
 	f.Add([]byte(nil), []byte(`{"kind":"signal","type":"t","id":"x","name":"n","signalId":"s","payload":{"a":[1]},"ttl":"7d","actor":"ann"}`))
+	f.Add([]byte(nil), []byte(`{"specversion":"1.0","id":"e1","source":"/s","type":"x","n":1,"data":{"type":"t","id":"o-1"}}`))
 	for _, b := range sampleAvro() {
 		f.Add([]byte(nil), b)
 	}
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		got, err := DecodeIntake(key, value, nil)
 		var e *Error
+		if _, err := DecodeIntake(key, value, []Header{{HeaderContentType, []byte(ContentCloudEvents)}}); err != nil && (!errors.As(err, &e) || e.Class == "") {
+			t.Fatalf("structured: an error without a class: %v", err)
+		}
+		got, err := DecodeIntake(key, value, nil)
 		if err != nil {
 			if !errors.As(err, &e) || e.Class == "" {
 				t.Fatalf("an error without a class: %v", err)

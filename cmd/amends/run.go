@@ -49,6 +49,7 @@ configuration exits 78, so that a service manager does not restart it.`,
 	f.Int("tasks", 0, "tasks of the namespace when it is created, at most --partitions (default: as many)")
 	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
 	f.Bool("create-topics", true, "create missing topics")
+	f.Bool("cloudevents", false, "write the headers of CloudEvents on lifecycle records too")
 	f.Bool("allow-old-transactions", false, "run on brokers below transaction.version 2: exactly once no longer holds")
 	f.String("memory", "", "memory of this process, such as 512MiB (default: three quarters of the cgroup's limit, or a quarter of the machine's)")
 	f.StringSlice("destination-limits", nil, destinationsUsage)
@@ -202,6 +203,7 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 		Tasks:             int32(s.number("tasks")),
 		ReplicationFactor: int16(s.number("replication-factor")),
 		CreateTopics:      s.yes("create-topics"),
+		CloudEvents:       s.yes("cloudevents"),
 
 		AllowOldTransactions: s.yes("allow-old-transactions"),
 
