@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ func (p *prober) probe(ctx context.Context, f laneFault) error {
 		kgo.ProducerLinger(0),
 		kgo.RecordPartitioner(Partitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerBatchCompression(slices.Clone(p.cfg.Compression)...), // readers get this batch too, and some know no other
 	)...)
 	if err != nil {
 		return fmt.Errorf("client of the probe: %w", err)
