@@ -169,14 +169,14 @@ bench: ## run the benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
 
 bench-ceiling: build ## real Kafka: the engine beside a loop written by hand, under load and almost idle
-	deploy/kafka/with-kafka.sh sh -c 'bin/amends bench --brokers $$KAFKA_SEEDS --ceiling && bin/amends bench --brokers $$KAFKA_SEEDS --ceiling --rate 20 --sagas 600'
+	KAFKA_JAVA= deploy/kafka/with-kafka.sh sh -c 'bin/amends bench --brokers $$KAFKA_SEEDS --ceiling && bin/amends bench --brokers $$KAFKA_SEEDS --ceiling --rate 20 --sagas 600'
 
 bench-restore: ## SAGAS (1 million) live sagas: restore against a plain consumer, and kill everything at once
-	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -run '^$$' -bench 'BenchmarkRestore$$' -benchtime 1x -timeout 2h ./bench \
+	KAFKA_JAVA= deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -run '^$$' -bench 'BenchmarkRestore$$' -benchtime 1x -timeout 2h ./bench \
 		-sagas $(or $(SAGAS),1000000) $(BENCH_FLAGS)
 
 bench-parked: ## SAGAS (10 million) parked sagas with timers, TIMERS (1 million) of them due at once
-	deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -run '^$$' -bench 'BenchmarkParked$$' -benchtime 1x -timeout 4h ./bench \
+	KAFKA_JAVA= deploy/kafka/with-kafka.sh $(GO) test -tags $(TAGS) -run '^$$' -bench 'BenchmarkParked$$' -benchtime 1x -timeout 4h ./bench \
 		-sagas $(or $(SAGAS),10000000) -timers $(or $(TIMERS),1000000) $(BENCH_FLAGS)
 
 clean: kafka-down postgres-down ## remove what the other targets made
