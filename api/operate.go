@@ -13,6 +13,9 @@ import (
 	"github.com/amendsio/amends/sagas"
 )
 
+// censusAge is how old the numbers beside a definition may be.
+const censusAge = 2 * time.Second
+
 func (s *server) definitionRoutes() {
 	const tag = "definitions"
 	type definitionList struct {
@@ -41,7 +44,7 @@ func (s *server) definitionRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			census, err := s.desk.Census(ctx)
+			census, err := s.desk.CensusWithin(ctx, censusAge)
 			if err != nil {
 				return nil, err
 			}

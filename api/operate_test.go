@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/amendsio/amends/cluster"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/sagas"
 )
@@ -332,5 +333,23 @@ func TestCountsAndNodes(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(body), &nodes); err != nil || resp.StatusCode != 200 || len(nodes.Nodes) != 2 || slices.ContainsFunc(nodes.Nodes, func(n orchestrator.Node) bool { return n.Unreachable }) {
 		t.Errorf("nodes: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestPulse: both processes are asked, and windows that no process remembers are refused.
+func TestPulse(t *testing.T) {
+	_, _, url := pair(t)
+	var p cluster.Pulse
+	resp, body := get(t, url+"/api/v1/pulse?window=1h&parts=12&steps=true")
+	if err := json.Unmarshal([]byte(body), &p); err != nil || resp.StatusCode != 200 || len(p.Sagas) != 1 || len(p.Sagas[0].Parts) != 12 || len(p.Steps) != 1 || p.Steps[0].Done != 4 || p.Unread != nil {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	for _, bad := range []string{"window=25h", "window=-1h", "window=x", "window=1h&parts=7", "parts=0", "parts=289"} {
+		if resp, body := get(t, url+"/api/v1/pulse?"+bad); resp.StatusCode != 400 && resp.StatusCode != 422 {
+			t.Errorf("%s: %d %s", bad, resp.StatusCode, body)
+		}
+	}
+	if resp, body := get(t, url+"/api/v1/definitions/pay/stands"); resp.StatusCode != 200 || !strings.Contains(body, `{"version":1,"step":"auth","n":4}`) {
+		t.Errorf("stands: %d %s", resp.StatusCode, body)
 	}
 }

@@ -101,6 +101,7 @@ func (s *server) routes() {
 	s.bindingRoutes()
 	s.batchRoutes()
 	s.clusterRoutes()
+	s.pulseRoutes()
 	s.streamRoutes()
 	s.meRoutes()
 }

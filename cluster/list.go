@@ -182,6 +182,24 @@ func (c *Cluster) Census(ctx context.Context) (Census, error) {
 	return Census{Rows: orchestrator.MergeCensus(rows), Missing: missing}, nil
 }
 
+// CensusWithin is a census that may be so old: pages that show numbers beside something else ask so, and all of
+// them together do not ask the other processes more than once in that time.
+func (c *Cluster) CensusWithin(ctx context.Context, age time.Duration) (Census, error) {
+	last := &c.lastCensus
+	last.Lock()
+	defer last.Unlock() // who asks meanwhile waits for the answer and shares it
+	now := c.now()
+	if since := now.Sub(last.at); since >= 0 && since < age {
+		return last.census, nil
+	}
+	census, err := c.Census(ctx)
+	if err != nil {
+		return Census{}, err
+	}
+	last.at, last.census = now, census
+	return census, nil
+}
+
 func answerFind(ctx context.Context, local Local, r findRequest) (orchestrator.Part, error) {
 	q, err := r.compile()
 	if err != nil {

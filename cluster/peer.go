@@ -34,6 +34,8 @@ const (
 	opPreview   = "preview"
 	opExplain   = "explain"
 	opApprovals = "approvals"
+	opPulse     = "pulse"
+	opStands    = "stands"
 
 	headerSignature = "Amends-Peer"
 
@@ -163,6 +165,8 @@ func (c *Cluster) Handler() http.Handler {
 		opPreview:   answer(func(ctx context.Context, p orchestrator.Proposal) (any, error) { return c.local.Preview(ctx, p) }),
 		opExplain:   answer(func(ctx context.Context, r getRequest) (any, error) { return c.local.Explain(ctx, r.WorkflowID) }),
 		opApprovals: answer(func(ctx context.Context, _ struct{}) (any, error) { return c.local.Approvals(ctx) }),
+		opPulse:     answer(func(_ context.Context, q orchestrator.PulseQuestion) (any, error) { return c.local.Pulse(q) }),
+		opStands:    answer(func(ctx context.Context, r standsRequest) (any, error) { return c.local.Stands(ctx, r.Type) }),
 		opNode:      answer(func(context.Context, struct{}) (any, error) { return c.local.Node(), nil }),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

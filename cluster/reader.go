@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/amendsio/amends/explain"
@@ -25,6 +26,10 @@ type Reader interface {
 	Census(ctx context.Context) (Census, error)
 	// Nodes describes the processes and where the tasks are.
 	Nodes(ctx context.Context) (Nodes, error)
+	// Pulse is how sagas and steps did over time.
+	Pulse(ctx context.Context, w Window) (Pulse, error)
+	// Stands says at which steps the running instances of a type are.
+	Stands(ctx context.Context, typ string) (Stands, error)
 }
 
 // Local is one process: an *orchestrator.Orchestrator.
@@ -41,6 +46,8 @@ type Local interface {
 	Count(ctx context.Context, q *query.Query) (orchestrator.Tally, error)
 	Census() (orchestrator.Census, error)
 	Node() orchestrator.Node
+	Pulse(q orchestrator.PulseQuestion) (orchestrator.Pulse, error)
+	Stands(ctx context.Context, typ string) (orchestrator.Stands, error)
 
 	Propose(msg any) (orchestrator.Proposal, error)
 	Preview(ctx context.Context, p orchestrator.Proposal) (orchestrator.Preview, error)
@@ -70,6 +77,12 @@ type Cluster struct {
 	peers peers
 	log   *slog.Logger
 	now   func() time.Time
+
+	lastCensus struct {
+		sync.Mutex
+		at     time.Time
+		census Census
+	}
 }
 
 var _ Desk = (*Cluster)(nil)

@@ -43,6 +43,7 @@ type loaded struct {
 	digest sagas.Digest
 	source []byte // canonical JSON
 	fault  string // why plan is nil, or open is false
+	at     int64  // ms, when it was published
 }
 
 // catalog is everything that was published. It is immutable: the reader makes a new one.
@@ -186,6 +187,7 @@ func (d *definitions) absorb(ctx context.Context, recs []*kgo.Record) {
 				d.log.Error("too many definitions, this one is not used", "definition", ref.String(), "limit", maxDefinitions)
 				continue
 			}
+			l.at = rec.Timestamp.UnixMilli()
 			if l.plan != nil {
 				d.waiting[ref], l.fault = l.plan, "not checked yet"
 			} else {

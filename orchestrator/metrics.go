@@ -205,13 +205,15 @@ func (m *metrics) hooks(tallies func(task int32) *tally) topology.Hooks {
 // aborted cycle runs again and would count twice.
 type tally struct {
 	m      *metrics
+	pulse  *pulse       // nil = off
 	tracer func([]Span) // nil = off
 	mu     struct {
 		sync.Mutex
 		counters []prometheus.Counter
 		observed []observation
+		beats    []beat
 		spans    []Span
-		before   [3]int // how many there were before the last record
+		before   [4]int // how many there were before the last record
 	}
 }
 
@@ -241,6 +243,7 @@ func (t *tally) commit() {
 	for _, o := range t.mu.observed {
 		o.in.Observe(o.v)
 	}
+	t.pulse.take(t.mu.beats)
 	if len(t.mu.spans) > 0 {
 		t.tracer(ended(t.mu.spans))
 	}
@@ -250,7 +253,7 @@ func (t *tally) commit() {
 // mark is called before each record, postponed when that record comes again.
 func (t *tally) mark() {
 	t.mu.Lock()
-	t.mu.before = [3]int{len(t.mu.counters), len(t.mu.observed), len(t.mu.spans)}
+	t.mu.before = [4]int{len(t.mu.counters), len(t.mu.observed), len(t.mu.spans), len(t.mu.beats)}
 	t.mu.Unlock()
 }
 
@@ -258,6 +261,7 @@ func (t *tally) postponed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.counters, t.mu.observed, t.mu.spans = t.mu.counters[:t.mu.before[0]], t.mu.observed[:t.mu.before[1]], t.mu.spans[:t.mu.before[2]]
+	t.mu.beats = t.mu.beats[:t.mu.before[3]]
 }
 
 func (t *tally) drop() {
@@ -270,7 +274,18 @@ func (t *tally) clear() {
 	clear(t.mu.counters)
 	clear(t.mu.observed)
 	clear(t.mu.spans)
-	t.mu.counters, t.mu.observed, t.mu.spans = t.mu.counters[:0], t.mu.observed[:0], t.mu.spans[:0]
+	clear(t.mu.beats)
+	t.mu.counters, t.mu.observed, t.mu.spans, t.mu.beats = t.mu.counters[:0], t.mu.observed[:0], t.mu.spans[:0], t.mu.beats[:0]
+}
+
+// beat counts for the pulse. ms is how long it took, negative = nothing is measured.
+func (t *tally) beat(what beatKind, typ string, version uint32, step string, ms int64) {
+	if what == 0 || t.pulse == nil {
+		return
+	}
+	t.mu.Lock()
+	t.mu.beats = append(t.mu.beats, beat{what, stepRef{typ, version, step}, ms})
+	t.mu.Unlock()
 }
 
 func (t *tally) deadLetter(class string) { t.count(t.m.deadLetters.WithLabelValues(class)) }
@@ -303,6 +318,9 @@ func detailOf(e *sagas.Lifecycle, key string) string {
 
 func (t *tally) command(c *sagas.Command) {
 	t.count(t.m.commands.WithLabelValues(c.Type, stepOf(c.Path), c.Op.String()))
+	if c.Op == sagas.OpDo {
+		t.beat(beatSent, c.Type, c.Version, stepOf(c.Path), -1)
+	}
 }
 
 // reply counts an answer. Paths and outcomes come from outside: only those that the instance has
@@ -320,12 +338,19 @@ func (t *tally) reply(r *sagas.Reply, before *sagas.Instance) {
 }
 
 func (t *tally) lifecycle(e *sagas.Lifecycle, before *sagas.Instance) {
+	took := int64(-1) // of what the fact ends, in ms
+	defer func() {
+		if knownType(e) != "" {
+			t.beat(beatOf(e.Kind), e.Type, e.Version, stepOf(e.Path), took)
+		}
+	}()
 	switch e.Kind {
 	case sagas.KindStarted:
 		t.count(t.m.started.WithLabelValues(e.Type))
 	case sagas.KindCompleted, sagas.KindCompensated, sagas.KindClosed:
 		t.count(t.m.finished.WithLabelValues(e.Type, string(e.Kind)))
 		if before != nil {
+			took = max(int64(e.At-before.StartedAt), 0)
 			t.observe(t.m.duration.WithLabelValues(e.Type, string(e.Kind)), int64(e.At-before.StartedAt))
 		}
 	case sagas.KindAttention:
@@ -358,6 +383,7 @@ func (t *tally) lifecycle(e *sagas.Lifecycle, before *sagas.Instance) {
 			return
 		}
 		if i := before.StepIndex(e.Path); i >= 0 && before.Steps[i].FirstSent > 0 {
+			took = max(int64(e.At-before.Steps[i].FirstSent), 0)
 			t.observe(t.m.stepDuration.WithLabelValues(e.Type, stepOf(e.Path)), int64(e.At-before.Steps[i].FirstSent))
 		}
 	}

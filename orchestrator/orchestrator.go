@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -24,6 +25,7 @@ type Orchestrator struct {
 	cfg         Config
 	topics      protocol.Topics
 	metrics     *metrics
+	pulse       *pulse
 	definitions *definitions
 	announcer   *announcer
 	logs        *logReader
@@ -52,7 +54,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	if err != nil {
 		return nil, configError([]string{"Namespace: " + err.Error()})
 	}
-	o := &Orchestrator{cfg: cfg, topics: topics, metrics: newMetrics()}
+	o := &Orchestrator{cfg: cfg, topics: topics, metrics: newMetrics(), pulse: newPulse(time.Now)}
 	o.definitions = newDefinitions(cfg.Namespace, topics.Defs, cfg.Logger)
 	o.logs = newLogReader(cfg)
 	o.desk = newDesk(topics.Members, cfg.Logger)
@@ -175,7 +177,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		Destinations:   o.cfg.Destinations,
 		Clock:          o.cfg.Clock,
 		Logger:         o.cfg.Logger,
-		Hooks:          topology.Tee(o.metrics.hooks(o.tally), topology.Hooks{Rebalance: o.announcer.rebalanced}, o.cfg.Hooks),
+		Hooks:          topology.Tee(o.metrics.hooks(o.tally), o.pulse.hooks(), topology.Hooks{Rebalance: o.announcer.rebalanced}, o.cfg.Hooks),
 		Failpoint:      o.cfg.Failpoint,
 	})
 }
@@ -225,7 +227,7 @@ func (o *Orchestrator) tally(task int32) *tally {
 	defer o.mu.Unlock()
 	t := o.mu.tallies[task]
 	if t == nil {
-		t = &tally{m: o.metrics, tracer: o.cfg.Tracer}
+		t = &tally{m: o.metrics, pulse: o.pulse, tracer: o.cfg.Tracer}
 		o.mu.tallies[task] = t
 	}
 	return t
