@@ -12,6 +12,10 @@ import (
 
 // Gauges that are made of what the stores count; among Metrics.
 var (
+	instancesActive = Metric{Name: "amends_instances_active", Type: "gauge", Labels: []string{"status"},
+		Help: "Instances in the stores of this process, by status."}
+	timersPending = Metric{Name: "amends_timers_pending", Type: "gauge",
+		Help: "Active instances in the stores of this process that have a timer: for a next attempt, the end of a wait, a deadline."}
 	instancesAttention = Metric{Name: "amends_instances_attention", Type: "gauge", Labels: []string{"saga"},
 		Help: "Instances of this process that need a person now."}
 	oldestAttention = Metric{Name: "amends_instances_attention_oldest_seconds", Type: "gauge",

@@ -31,6 +31,9 @@ func TestCensusMetrics(t *testing.T) {
 		}
 		r.begin("order", "1", map[string]any{"amount": 1})
 		r.until("the instance is counted", time.Second, func() bool { n, _ := gauge("amends_instances_active"); return n == 1 })
+		if n, found := gauge("amends_timers_pending"); n != 1 || !found {
+			t.Errorf("%v active instances with a timer, want the one", n)
+		}
 		if n, found := gauge("amends_instances_attention"); n != 0 || !found {
 			t.Errorf("it needs nobody yet: %v %t", n, found)
 		}
@@ -39,5 +42,6 @@ func TestCensusMetrics(t *testing.T) {
 		if n, _ := gauge("amends_instances_attention_oldest_seconds"); n < 100 || n > 200 {
 			t.Errorf("the oldest waits for %v s, want about two minutes", n)
 		}
+		r.until("all that was read is committed", time.Minute, func() bool { n, found := gauge("amends_consumer_lag_records"); return found && n == 0 })
 	})
 }

@@ -41,9 +41,14 @@ func waiting(next []sagas.Waits, known []topology.DestinationInfo) (list []sagas
 // for results are named by producers.
 type destinationCollector struct{ o *Orchestrator }
 
+// Among Metrics.
 var (
-	breakerDesc = prometheus.NewDesc("amends_destination_open", "1 while the breaker of a topic of others is open, 0.5 while it is half-open.", []string{"topic"}, nil)
-	waitingDesc = prometheus.NewDesc("amends_destination_waiting", "Instances in the stores of this process that wait for a topic of others.", []string{"topic"}, nil)
+	destinationOpen = Metric{Name: "amends_destination_open", Type: "gauge", Labels: []string{"topic"},
+		Help: "1 while the breaker of a topic of others is open, 0.5 while it is half-open."}
+	destinationWaiting = Metric{Name: "amends_destination_waiting", Type: "gauge", Labels: []string{"topic"},
+		Help: "Instances in the stores of this process that wait for a topic of others."}
+
+	breakerDesc, waitingDesc = destinationOpen.desc(), destinationWaiting.desc()
 )
 
 func (c *destinationCollector) Describe(ch chan<- *prometheus.Desc) {

@@ -11,7 +11,7 @@ import (
 )
 
 // indexVersion is raised with every change of what index gives: the stores are then rebuilt.
-const indexVersion = 1
+const indexVersion = 2
 
 // StoreIndex is what this release derives from the entries of its stores, and their format, for tools
 // that make stores.
@@ -25,6 +25,7 @@ func StoreIndex() (_ statestore.Indexer, format uint32) {
 //	s/<phase>
 //	1 t/<phase>/<tag>         one per tag, and under attention instead of the phase as well
 //	2 n/<type>@<version>/<phase>, with a ! behind it when it has the attribute a
+//	2 d                       active, and has a timer
 //
 // where 1 stands for statestore.Uncounted and 2 for statestore.CountOnly. Phase and tag are in one attribute,
 // so that the usual question, a status and a tag, is one walk over what matches.
@@ -33,6 +34,7 @@ const (
 	attrStatusPrefix = "s/"
 	attrTagPrefix    = "\x01t/"
 	attrCountPrefix  = "\x02n/"
+	attrTimed        = "\x02d"
 )
 
 func attrStatus(ph sagas.Phase) string { return attrStatusPrefix + ph.String() }
@@ -77,6 +79,7 @@ type shape struct {
 	version   uint32
 	phase     sagas.Phase
 	attention bool
+	timed     bool
 }
 
 // shapes remembers the attributes of each shape, because there are few of them and many instances. It is
@@ -93,11 +96,14 @@ func attrsOf(s shape) []string {
 		}
 	}
 	s.typ = strings.Clone(s.typ)
-	attrs := make([]string, 0, 3)
+	attrs := make([]string, 0, 4)
 	if s.attention {
 		attrs = append(attrs, attrAttention)
 	}
 	attrs = append(attrs, attrStatus(s.phase), attrCount(s.typ, s.version, s.phase, s.attention))
+	if s.timed {
+		attrs = append(attrs, attrTimed)
+	}
 	next := map[shape][]string{s: attrs}
 	if known != nil && len(*known) < maxShapes {
 		for k, v := range *known {
@@ -118,7 +124,7 @@ func index(key, value []byte) statestore.Entry {
 	if err != nil || s.Phase == 0 || s.Phase > sagas.Mailbox {
 		return statestore.Entry{}
 	}
-	attrs := attrsOf(shape{s.Type, s.Version, s.Phase, s.Attention})
+	attrs := attrsOf(shape{s.Type, s.Version, s.Phase, s.Attention, s.Due > 0 && s.Phase.Active()})
 	if tags, err := sagas.ReadTags(value); err == nil && len(tags) > 0 {
 		all := make([]string, len(attrs), len(attrs)+2*len(tags))
 		copy(all, attrs)

@@ -137,7 +137,8 @@ func newMetrics() *metrics {
 	m.restore = one(histogram("restore_duration_seconds", "Time that a task took to restore its store.", longBuckets))
 	m.wiped = counter("stores_wiped_total", "Local stores that were thrown away to be rebuilt.").WithLabelValues()
 	m.breakers = counter("destination_changes_total", "Times that the breaker of a topic of others came to a state; open counts failed probes too.", "state")
-	m.all = append(m.all, standbyLag, standbyAge, storeBytes, instancesAttention, oldestAttention) // collected, not kept
+	m.all = append(m.all, instancesActive, timersPending, consumerLag, destinationOpen, destinationWaiting,
+		standbyLag, standbyAge, storeBytes, instancesAttention, oldestAttention) // collected, not kept
 	gauge("build_info", "1, labelled with the version.", "version", "goversion").WithLabelValues(Version, runtime.Version()).Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

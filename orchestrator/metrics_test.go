@@ -103,6 +103,37 @@ func TestStepLabels(t *testing.T) {
 	}
 }
 
+// TestExpressionCost: an expression that is stopped at its cost limit is counted, as the machine tells of it.
+func TestExpressionCost(t *testing.T) {
+	def, err := sagas.ParseDefinition("s.yaml", []byte("saga: s\nversion: 1\nid: =input.id\nparticipants: {p: {}}\n"+
+		"steps:\n- {id: a, call: p.a, kind: pivot, with: {n: \"=input.l.map(x, input.l.map(y, x + y))\"}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := sagas.Compile(def)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMetrics()
+	counts := &tally{m: m}
+	for _, list := range []string{"1", "1" + strings.Repeat(",1", 400)} {
+		_, effects := sagas.Step(plan, nil, sagas.Start{WorkflowID: "s/1", Type: "s", Version: 1, Input: []byte(`{"id":"1","l":[` + list + `]}`)}, 1)
+		for _, e := range effects {
+			if l, ok := e.(sagas.Lifecycle); ok {
+				counts.lifecycle(&l, nil)
+			}
+		}
+		counts.commit()
+		want := 0.0
+		if len(list) > 1 {
+			want = 1
+		}
+		if n := valueOf(t, m.registry, "amends_expression_cost_exceeded_total"); n != want {
+			t.Errorf("list of %d bytes: counted %v, want %v", len(list), n, want)
+		}
+	}
+}
+
 func valueOf(t *testing.T, g prometheus.Gatherer, name string) float64 {
 	t.Helper()
 	families, err := g.Gather()

@@ -65,7 +65,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	if o.router, err = newRouter(cfg, o.metrics); err != nil {
 		return nil, configError([]string{err.Error()})
 	}
-	o.metrics.registry.MustRegister(&storeCollector{o: o}, newStoreBytesCollector(o), newCensusCollector(o), &destinationCollector{o: o}, newStandbyCollector(o.Standbys))
+	o.metrics.registry.MustRegister(newStoreCollector(o), newStoreBytesCollector(o), newCensusCollector(o), &destinationCollector{o: o}, newStandbyCollector(o.Standbys), newLagCollector(o))
 	return o, nil
 }
 
@@ -319,15 +319,23 @@ func (o *Orchestrator) Advertise() string { return o.cfg.Advertise }
 
 func taskLabel(task int32) string { return strconv.Itoa(int(task)) }
 
-// storeCollector counts the instances in the stores of this process when it is asked.
-type storeCollector struct{ o *Orchestrator }
+// storeCollector counts the instances in the stores of this process when it is asked, and their timers.
+type storeCollector struct {
+	o             *Orchestrator
+	active, timed *prometheus.Desc
+}
 
-var instancesDesc = prometheus.NewDesc("amends_instances_active", "Instances in the stores of this process, by status.", []string{"status"}, nil)
+func newStoreCollector(o *Orchestrator) *storeCollector {
+	return &storeCollector{o, instancesActive.desc(), timersPending.desc()}
+}
 
-func (s *storeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- instancesDesc }
+func (s *storeCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- s.active
+	ch <- s.timed
+}
 
 func (s *storeCollector) Collect(ch chan<- prometheus.Metric) {
-	counts := map[string]int64{}
+	counts, timed := map[string]int64{}, int64(0)
 	for _, st := range []string{sagas.Running.String(), sagas.Finishing.String(), sagas.Compensating.String(), sagas.Parked.String(), StatusAttention} {
 		counts[st] = 0
 	}
@@ -348,9 +356,13 @@ func (s *storeCollector) Collect(ch chan<- prometheus.Metric) {
 				}
 				counts[st] += n
 			}
+			if n, ok, err := view.Counted(attrTimed); ok && err == nil { // where counts are not kept, nobody walks over ten million keys for it
+				timed += n[attrTimed]
+			}
 		}
 	}
 	for st, n := range counts {
-		ch <- prometheus.MustNewConstMetric(instancesDesc, prometheus.GaugeValue, float64(n), st)
+		ch <- prometheus.MustNewConstMetric(s.active, prometheus.GaugeValue, float64(n), st)
 	}
+	ch <- prometheus.MustNewConstMetric(s.timed, prometheus.GaugeValue, float64(timed))
 }

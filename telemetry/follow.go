@@ -39,6 +39,16 @@ type Alerts struct {
 	counts *prometheus.CounterVec
 }
 
+// Metric describes a metric of this package.
+type Metric struct {
+	Name, Help string
+	Labels     []string
+}
+
+// Deliveries is a counter.
+var Deliveries = Metric{Name: "amends_alert_deliveries_total", Labels: []string{"outcome"},
+	Help: "Deliveries of alerts to a webhook or topic, by outcome: delivered, or failed, which is tried again."}
+
 // AlertGroup is the consumer group of a namespace's alerts.
 func AlertGroup(namespace string) string { return protocol.App(namespace) + "alerts" }
 
@@ -62,8 +72,7 @@ func NewAlerts(cfg AlertConfig) (*Alerts, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Alerts{cfg: cfg, topic: topics.Lifecycle}
-	a.counts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "amends_alert_deliveries_total",
-		Help: "Deliveries of alerts to a webhook or topic, by outcome: delivered, or failed, which is tried again."}, []string{"outcome"})
+	a.counts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: Deliveries.Name, Help: Deliveries.Help}, Deliveries.Labels)
 	if cfg.Registry != nil {
 		cfg.Registry.MustRegister(a.counts)
 	}

@@ -37,6 +37,7 @@ var rows = []row{
 	{"Sagas", []panel{
 		{"Started", "Instances that began, by saga.", "ops", [][2]string{{rate("amends_instances_started_total", "saga", ""), "{{saga}}"}}},
 		{"Ended", "How they ended. A rise of compensated is what a participant's trouble looks like.", "ops", [][2]string{{rate("amends_instances_finished_total", "saga, outcome", ""), "{{saga}} {{outcome}}"}}},
+		{"Under way", "Instances by status.", "short", [][2]string{{"sum by (status) (amends_instances_active)", "{{status}}"}}},
 		{"Need a person", "Times that an instance began to wait for somebody, by reason. The page Attention has them.", "short", [][2]string{{"sum by (saga, reason) (increase(amends_instances_attention_total[1h]))", "{{saga}} {{reason}}"}}},
 		{"Need a person now", "How many wait for somebody.", "short", [][2]string{{"sum by (saga) (amends_instances_attention)", "{{saga}}"}}},
 		{"Waiting for a person, longest", "For how long the one that has waited longest has needed somebody.", "s", [][2]string{{"max(amends_instances_attention_oldest_seconds)", "oldest"}}},
@@ -47,6 +48,7 @@ var rows = []row{
 		{"Answers", "Answers to do commands, by step and outcome.", "ops", [][2]string{{rate("amends_step_attempts_total", "saga, step, outcome", ""), "{{saga}}/{{step}} {{outcome}}"}}},
 		{"Step duration, p99", "From the first command of a step to its success.", "s", [][2]string{{quantile("0.99", "amends_step_duration_seconds", "saga, step"), "{{saga}}/{{step}}"}}},
 		{"Commands", "Commands sent, forward and back, retries included.", "ops", [][2]string{{rate("amends_commands_total", "direction", ""), "{{direction}}"}}},
+		{"Topics that take nothing", "Breakers of topics of others: 1 open, 0.5 half-open.", "short", [][2]string{{"max by (topic) (amends_destination_open)", "{{topic}}"}}},
 		{"Undo answers", "Answers to undo commands. Anything but ok is a debt that is still open.", "ops", [][2]string{{rate("amends_undo_total", "saga, outcome", ""), "{{saga}} {{outcome}}"}}},
 	}},
 	{"Engine", []panel{
@@ -54,6 +56,8 @@ var rows = []row{
 			{quantile("0.5", "amends_event_to_command_seconds", ""), "p50"}, {quantile("0.99", "amends_event_to_command_seconds", ""), "p99"}}},
 		{"Transactions", "By outcome. Anything but committed is done again.", "ops", [][2]string{{rate("amends_transactions_total", "outcome", ""), "{{outcome}}"}}},
 		{"Transaction duration, p99", "From begin to end.", "s", [][2]string{{quantile("0.99", "amends_transaction_duration_seconds", "instance"), "{{instance}}"}}},
+		{"Waiting records", "Records of the input topics behind the positions of the tasks.", "short", [][2]string{{"sum by (topic) (amends_consumer_lag_records)", "{{topic}}"}}},
+		{"Timers", "Active instances with a timer.", "short", [][2]string{{"sum(amends_timers_pending)", "pending"}}},
 		{"Timers late by, p99", "By how much the latest timer of a transaction was late.", "s", [][2]string{{quantile("0.99", "amends_timer_lag_seconds", ""), "late"}}},
 		{"Records", "Input records and timers taken, by process.", "ops", [][2]string{{rate("amends_records_total", "instance", ""), "{{instance}} records"}, {rate("amends_timers_fired_total", "instance", ""), "{{instance}} timers"}}},
 		{"Expressions stopped", "At their cost limit. The instances need a person.", "short", [][2]string{{"sum by (saga) (increase(amends_expression_cost_exceeded_total[1h]))", "{{saga}}"}}},

@@ -10,14 +10,21 @@ import (
 	"testing"
 
 	"github.com/amendsio/amends/orchestrator"
+	"github.com/amendsio/amends/telemetry"
 )
 
 var update = flag.Bool("update", false, "rewrite the files")
 
+// metrics are those of the engine and of what every process does beside it.
+func metrics() []orchestrator.Metric {
+	d := telemetry.Deliveries
+	return append(orchestrator.Metrics(), orchestrator.Metric{Name: d.Name, Type: "counter", Help: d.Help, Labels: d.Labels})
+}
+
 // TestFiles: the files are what the code makes.
 func TestFiles(t *testing.T) {
 	var list bytes.Buffer
-	for _, m := range orchestrator.Metrics() {
+	for _, m := range metrics() {
 		fmt.Fprintf(&list, "%s %s {%s}\n  %s\n", m.Name, m.Type, strings.Join(m.Labels, ", "), m.Help)
 	}
 	dashboard, err := Dashboard()
@@ -46,7 +53,7 @@ var word = regexp.MustCompile(`\bamends_[a-z_]+`)
 // something is wrong is on the dashboard.
 func TestNames(t *testing.T) {
 	known := map[string]bool{}
-	for _, m := range orchestrator.Metrics() {
+	for _, m := range metrics() {
 		known[m.Name] = true
 		if m.Type == "histogram" {
 			known[m.Name+"_bucket"], known[m.Name+"_sum"], known[m.Name+"_count"] = true, true, true

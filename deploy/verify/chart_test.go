@@ -104,6 +104,7 @@ replicas: 5
 config: {brokers: [a:9092, b:9092], namespace: pay, log-level: warn, tasks: 20, partitions: 40}
 tokenSecret: {name: amends-token}
 apiTokens: {name: amends-api, key: people}
+alertWebhook: {name: amends-alerts, tokenKey: token}
 port: 9000
 persistence: {size: 100Gi, storageClass: fast}
 podAnnotations: {team: payments}
