@@ -412,10 +412,10 @@ func TestPulse(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	a, b, c := three(t, Options{Clock: func() time.Time { return now }})
 	mark := orchestrator.Mark{At: 5, Kind: orchestrator.MarkVersion, Type: "pay", Version: 2}
-	a.pulse = orchestrator.Pulse{Since: 100, Marks: []orchestrator.Mark{mark, {At: 7, Kind: orchestrator.MarkStarted, Node: "a"}},
+	a.pulse = orchestrator.Pulse{Since: 100, Oldest: 60, Marks: []orchestrator.Mark{mark, {At: 7, Kind: orchestrator.MarkStarted, Node: "a"}},
 		Sagas: []orchestrator.SagaPulse{{Type: "pay", Parts: []orchestrator.Ends{{Completed: 1}, {Completed: 2}}, Took: orchestrator.Spread{20, 3}}},
 		Steps: []orchestrator.StepPulse{{Type: "pay", Version: 2, Step: "auth", Done: 3, Sent: 4, Took: orchestrator.Spread{20, 3}}}}
-	b.pulse = orchestrator.Pulse{Since: 300, Cut: true, Marks: []orchestrator.Mark{mark},
+	b.pulse = orchestrator.Pulse{Since: 300, Oldest: 50, Cut: true, Marks: []orchestrator.Mark{mark},
 		Sagas: []orchestrator.SagaPulse{{Type: "pay", Parts: []orchestrator.Ends{{Compensated: 5}, {}}, Took: orchestrator.Spread{40, 1}}, {Type: "refund", Parts: []orchestrator.Ends{{}, {Started: 1}}}},
 		Steps: []orchestrator.StepPulse{{Type: "pay", Version: 2, Step: "auth", Done: 1, Refused: 2, Took: orchestrator.Spread{40, 1}}, {Type: "pay", Version: 1, Step: "auth", Failed: 1}}}
 	w := Window{Length: 2 * time.Hour, Parts: 2, Steps: true}
@@ -423,7 +423,7 @@ func TestPulse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Since != 300 || !p.Cut || p.Part != 3600_000 || p.Until-p.From != 7200_000 || p.Until <= now.UnixMilli() || p.Until > now.UnixMilli()+60_000 {
+	if p.Since != 300 || p.Oldest != 50 || !p.Cut || p.Part != 3600_000 || p.Until-p.From != 7200_000 || p.Until <= now.UnixMilli() || p.Until > now.UnixMilli()+60_000 {
 		t.Errorf("%+v", p)
 	}
 	if len(p.Sagas) != 2 || p.Sagas[0].Total != (orchestrator.Ends{Completed: 3, Compensated: 5}) || p.Sagas[0].Parts[0] != (orchestrator.Ends{Completed: 1, Compensated: 5}) ||

@@ -19,6 +19,8 @@ type Pulse struct {
 	Part  int64 `json:"part"`  // length of a part in ms
 	// Since is when the last of the processes began to count: what was before is known in part only.
 	Since int64 `json:"since"`
+	// Oldest is the start of the oldest running instance, 0 = none; see orchestrator.Pulse.
+	Oldest int64 `json:"oldest,omitempty"`
 
 	Sagas   []SagaPulse         `json:"sagas"`
 	Steps   []StepPulse         `json:"steps,omitempty"`
@@ -133,6 +135,9 @@ func mergePulse(q orchestrator.PulseQuestion, parts []orchestrator.Pulse) Pulse 
 	all, steps := map[string]*saga{}, map[stepRef]*step{}
 	for _, p := range parts {
 		out.Since, out.Cut = max(out.Since, p.Since), out.Cut || p.Cut
+		if p.Oldest > 0 && (out.Oldest == 0 || p.Oldest < out.Oldest) {
+			out.Oldest = p.Oldest
+		}
 		for _, s := range p.Sagas {
 			into := all[s.Type]
 			if into == nil {

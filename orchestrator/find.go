@@ -95,6 +95,19 @@ func match(q *query.Query, value []byte) (Row, bool) {
 			}
 			return out
 		},
+		Causes: func() []string {
+			if !s.Attention {
+				return nil
+			}
+			if row.Attention == nil {
+				row.fill(value)
+			}
+			out := make([]string, len(row.Attention))
+			for i, a := range row.Attention {
+				out[i] = a.Reason + "@" + stepOf(a.Path)
+			}
+			return out
+		},
 	}) {
 		return Row{}, false
 	}
@@ -104,7 +117,7 @@ func match(q *query.Query, value []byte) (Row, bool) {
 	for _, t := range tags {
 		row.Tags = append(row.Tags, sagas.TagView(t))
 	}
-	if s.Attention {
+	if s.Attention && row.Attention == nil {
 		row.fill(value)
 	}
 	return row, true

@@ -190,6 +190,18 @@ func TestFindRow(t *testing.T) {
 		t.Fatalf("%v %v %v", rows, tasks, err)
 	}
 	r := rows[0]
+	for src, want := range map[string]int{`attention && "UNDO_FAILED@auth" in causes`: 1, `"UNDO_FAILED@ship" in causes`: 0, `causes.exists(c, c.startsWith("UNDO_"))`: 1, `size(causes) == 0`: 0} {
+		if q, err = query.Compile(src, time.UnixMilli(0)); err != nil {
+			t.Fatal(err)
+		}
+		found, _, err := findIn(context.Background(), q, "", 10, plantedStore(t, []*sagas.Instance{inst}))
+		if err != nil || len(found) != want {
+			t.Errorf("%s: %d found, %v", src, len(found), err)
+		}
+		if want == 1 && (len(found[0].Attention) != 1 || len(found[0].Tags) != 1) {
+			t.Errorf("%s: %+v", src, found[0])
+		}
+	}
 	if r.Status != StatusAttention || r.Phase != "running" || len(r.Tags) != 1 || len(r.Attention) != 1 || r.Attention[0].Reason != "UNDO_FAILED" || r.Attention[0].Path != "auth" {
 		t.Errorf("row: %+v", r)
 	}

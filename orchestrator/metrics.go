@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"runtime"
 	"strings"
 	"sync"
@@ -213,8 +214,9 @@ type tally struct {
 		counters []prometheus.Counter
 		observed []observation
 		beats    []beat
+		acts     []Mark // what people did
 		spans    []Span
-		before   [4]int // how many there were before the last record
+		before   [5]int // how many there were before the last record
 	}
 }
 
@@ -244,7 +246,7 @@ func (t *tally) commit() {
 	for _, o := range t.mu.observed {
 		o.in.Observe(o.v)
 	}
-	t.pulse.take(t.mu.beats)
+	t.pulse.take(t.mu.beats, t.mu.acts)
 	if len(t.mu.spans) > 0 {
 		t.tracer(ended(t.mu.spans))
 	}
@@ -254,7 +256,7 @@ func (t *tally) commit() {
 // mark is called before each record, postponed when that record comes again.
 func (t *tally) mark() {
 	t.mu.Lock()
-	t.mu.before = [4]int{len(t.mu.counters), len(t.mu.observed), len(t.mu.spans), len(t.mu.beats)}
+	t.mu.before = [5]int{len(t.mu.counters), len(t.mu.observed), len(t.mu.spans), len(t.mu.beats), len(t.mu.acts)}
 	t.mu.Unlock()
 }
 
@@ -262,7 +264,7 @@ func (t *tally) postponed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.counters, t.mu.observed, t.mu.spans = t.mu.counters[:t.mu.before[0]], t.mu.observed[:t.mu.before[1]], t.mu.spans[:t.mu.before[2]]
-	t.mu.beats = t.mu.beats[:t.mu.before[3]]
+	t.mu.beats, t.mu.acts = t.mu.beats[:t.mu.before[3]], t.mu.acts[:t.mu.before[4]]
 }
 
 func (t *tally) drop() {
@@ -276,7 +278,26 @@ func (t *tally) clear() {
 	clear(t.mu.observed)
 	clear(t.mu.spans)
 	clear(t.mu.beats)
-	t.mu.counters, t.mu.observed, t.mu.spans, t.mu.beats = t.mu.counters[:0], t.mu.observed[:0], t.mu.spans[:0], t.mu.beats[:0]
+	clear(t.mu.acts)
+	t.mu.counters, t.mu.observed, t.mu.spans, t.mu.beats, t.mu.acts = t.mu.counters[:0], t.mu.observed[:0], t.mu.spans[:0], t.mu.beats[:0], t.mu.acts[:0]
+}
+
+// act notes what a person did, as the audit would: see auditKinds.
+func (t *tally) act(e *sagas.Lifecycle) {
+	by, of := auditKinds[string(e.Kind)]
+	if !of || t.pulse == nil || by != "" && detailOf(e, by) == "" {
+		return
+	}
+	m := Mark{Kind: MarkPerson, N: 1, Type: e.Type, WorkflowID: e.WorkflowID, Actor: cmp.Or(detailOf(e, "operator"), detailOf(e, "actor")), Action: string(e.Kind)}
+	switch e.Kind {
+	case sagas.KindOperator:
+		m.Action = detailOf(e, "action")
+	case sagas.KindTaskDecided:
+		m.Action = detailOf(e, "decision")
+	}
+	t.mu.Lock()
+	t.mu.acts = append(t.mu.acts, m)
+	t.mu.Unlock()
 }
 
 // beat counts for the pulse. ms is how long it took, negative = nothing is measured.
@@ -344,6 +365,7 @@ func (t *tally) lifecycle(e *sagas.Lifecycle, before *sagas.Instance) {
 		if knownType(e) != "" {
 			t.beat(beatOf(e.Kind), e.Type, e.Version, stepOf(e.Path), took)
 		}
+		t.act(e)
 	}()
 	switch e.Kind {
 	case sagas.KindStarted:

@@ -26,6 +26,7 @@ type Orchestrator struct {
 	topics      protocol.Topics
 	metrics     *metrics
 	pulse       *pulse
+	oldest      oldest
 	definitions *definitions
 	announcer   *announcer
 	logs        *logReader

@@ -131,10 +131,13 @@ func beatOf(kind sagas.Kind) beatKind {
 	return 0
 }
 
-// take counts what a committed cycle did.
-func (p *pulse) take(beats []beat) {
-	if p == nil || len(beats) == 0 {
+// take counts what a committed cycle did, and notes what people did in it.
+func (p *pulse) take(beats []beat, acts []Mark) {
+	if p == nil || len(beats)+len(acts) == 0 {
 		return
+	}
+	for _, m := range acts {
+		p.mark(m)
 	}
 	now := p.clock().UnixMilli()
 	p.mu.Lock()
@@ -308,6 +311,7 @@ const (
 	MarkFlows   = "flows"   // it takes records again
 	MarkVersion = "version" // a version of a definition was published
 	MarkActive  = "active"  // new starts take a version
+	MarkPerson  = "person"  // a person acted on instances
 )
 
 // marksTogether is the time within which the same is one mark, in ms.
@@ -318,10 +322,15 @@ type Mark struct {
 	At      int64  `json:"at"` // ms
 	Kind    string `json:"kind"`
 	Node    string `json:"node,omitempty"`
-	Tasks   int    `json:"tasks,omitempty"`
+	N       int    `json:"n,omitempty"` // of partitions, or of instances that somebody acted on
 	Topic   string `json:"topic,omitempty"`
 	Type    string `json:"type,omitempty"`
 	Version uint32 `json:"version,omitempty"`
+
+	// What a person did: who, what, and to which instance when it was one.
+	Actor      string `json:"actor,omitempty"`
+	Action     string `json:"action,omitempty"`
+	WorkflowID string `json:"workflowId,omitempty"`
 }
 
 // mark notes what happened. What is the same within ten seconds is one mark.
@@ -330,8 +339,11 @@ func (p *pulse) mark(m Mark) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := len(p.marks) - 1; i >= 0 && m.At-p.marks[i].At < marksTogether; i-- {
-		if k := &p.marks[i]; k.Kind == m.Kind && k.Topic == m.Topic {
-			k.At, k.Tasks = m.At, k.Tasks+m.Tasks
+		if k := &p.marks[i]; k.Kind == m.Kind && k.Topic == m.Topic && k.Actor == m.Actor && k.Action == m.Action && k.Type == m.Type {
+			k.At, k.N = m.At, k.N+m.N
+			if k.WorkflowID != m.WorkflowID {
+				k.WorkflowID = ""
+			}
 			return
 		}
 	}

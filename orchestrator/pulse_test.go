@@ -46,7 +46,9 @@ func TestPulse(t *testing.T) {
 	h.Cycle(topology.CycleStats{})
 	c.at = beginning.Add(90 * time.Minute)
 	run(sagas.KindCompensated, 4*time.Second)
-	counts.mark() // the record that follows comes again
+	counts.lifecycle(&sagas.Lifecycle{Kind: sagas.KindOperator, Type: "pay", WorkflowID: "pay/7", Detail: []sagas.KV{{Key: "action", Value: "close"}, {Key: "operator", Value: "mira"}}}, nil)
+	counts.lifecycle(&sagas.Lifecycle{Kind: sagas.KindCancelAcked, Type: "pay", WorkflowID: "pay/8"}, nil) // by the machine
+	counts.mark()                                                                                          // the record that follows comes again
 	run(sagas.KindClosed, time.Second)
 	h.Postponed(0)
 	h.Cycle(topology.CycleStats{})
@@ -58,6 +60,9 @@ func TestPulse(t *testing.T) {
 	want := []Ends{{}, {Started: 1, Completed: 1}, {Started: 1, Compensated: 1}}
 	if got := a.Sagas[0].Parts; !slices.Equal(got, want) {
 		t.Errorf("parts %+v, want %+v", got, want)
+	}
+	if m := a.Marks; len(m) != 2 || m[1] != (Mark{At: c.at.UnixMilli(), Kind: MarkPerson, N: 1, Type: "pay", Actor: "mira", Action: "close", WorkflowID: "pay/7"}) {
+		t.Errorf("marks %+v", m)
 	}
 	if s := a.Steps; len(s) != 1 || s[0].Step != "auth" || s[0].Version != 2 || s[0].Sent != 2 || s[0].Done != 2 || len(s[0].Took) != 4 {
 		t.Errorf("steps %+v", s)
@@ -85,11 +90,11 @@ func TestPulseIsBounded(t *testing.T) {
 	for i := range maxPulseSagas + 1 {
 		beats = append(beats, beat{beatStarted, stepRef{typ: fmt.Sprint("s", i)}, -1})
 	}
-	p.take(beats[:maxPulseSagas])
+	p.take(beats[:maxPulseSagas], nil)
 	if p.cut {
 		t.Error("it is cut before its limit")
 	}
-	p.take(beats)
+	p.take(beats, nil)
 	if n := len(p.answer(window(&handClock{beginning}, time.Hour, 1)).Sagas); n != maxPulseSagas || !p.cut {
 		t.Errorf("%d sagas, cut %v", n, p.cut)
 	}
@@ -98,7 +103,7 @@ func TestPulseIsBounded(t *testing.T) {
 	for i := range maxPulseSteps + 1 {
 		beats = append(beats, beat{beatSent, stepRef{"s", 1, fmt.Sprint("step", i)}, -1})
 	}
-	if q.take(beats); len(q.steps) != maxPulseSteps || !q.cut {
+	if q.take(beats, nil); len(q.steps) != maxPulseSteps || !q.cut {
 		t.Errorf("%d steps, cut %v", len(q.steps), q.cut)
 	}
 }
@@ -148,10 +153,16 @@ func TestMarks(t *testing.T) {
 	h.Rebalance([]int32{9}, nil)
 	var got []string
 	for _, m := range p.answer(window(c, time.Hour, 1)).Marks {
-		got = append(got, fmt.Sprintf("%s %d %s %ds", m.Kind, m.Tasks, m.Topic, (m.At-beginning.UnixMilli())/1000))
+		got = append(got, fmt.Sprintf("%s %d %s %ds", m.Kind, m.N, m.Topic, (m.At-beginning.UnixMilli())/1000))
 	}
 	if want := []string{"started 0  0s", "gained 3  3s", "lost 1  3s", "blocked 0 cmd.psp 3s", "flows 0 cmd.psp 63s", "gained 1  63s"}; !slices.Equal(got, want) {
 		t.Errorf("%q\nwant %q", got, want)
+	}
+	acts := []Mark{{Kind: MarkPerson, Actor: "mira", Action: "retry", WorkflowID: "pay/1", N: 1}, {Kind: MarkPerson, Actor: "mira", Action: "retry", WorkflowID: "pay/2", N: 1},
+		{Kind: MarkPerson, Actor: "jo", Action: "retry", WorkflowID: "pay/3", N: 1}}
+	p.take(nil, acts)
+	if n := len(p.marks); p.marks[n-2].N != 2 || p.marks[n-2].WorkflowID != "" || p.marks[n-1].Actor != "jo" || p.marks[n-1].WorkflowID != "pay/3" {
+		t.Errorf("people: %+v", p.marks[n-2:])
 	}
 	for range maxMarks {
 		c.at = c.at.Add(time.Minute)

@@ -37,6 +37,9 @@ type Pulse struct {
 	Sagas []SagaPulse `json:"sagas,omitempty"`
 	Steps []StepPulse `json:"steps,omitempty"`
 	Marks []Mark      `json:"marks,omitempty"` // in the window, the oldest first
+	// Oldest is the start of the oldest running instance, 0 = none. Of so many that not all were looked at it is that of
+	// the oldest that was.
+	Oldest int64 `json:"oldest,omitempty"`
 	// Cut says that there were too many sagas or steps to count them all.
 	Cut bool `json:"cut,omitempty"`
 }
@@ -73,6 +76,7 @@ func (o *Orchestrator) Pulse(q PulseQuestion) (Pulse, error) {
 	for i := range out.Marks {
 		out.Marks[i].Node = o.cfg.Advertise
 	}
+	out.Oldest = o.oldest.at(o)
 	known := o.definitions.current.Load()
 	add := func(at int64, kind, typ string, version uint32) {
 		if at >= q.From && at < until && (q.Type == "" || q.Type == typ) {
@@ -96,7 +100,7 @@ func (o *Orchestrator) Pulse(q PulseQuestion) (Pulse, error) {
 func SortMarks(list []Mark) {
 	slices.SortFunc(list, func(a, b Mark) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Type, b.Type), cmp.Compare(a.Version, b.Version),
-			strings.Compare(a.Node, b.Node), strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Tasks, b.Tasks))
+			strings.Compare(a.Node, b.Node), strings.Compare(a.Topic, b.Topic), strings.Compare(a.Actor, b.Actor), strings.Compare(a.Action, b.Action), strings.Compare(a.WorkflowID, b.WorkflowID), cmp.Compare(a.N, b.N))
 	})
 }
 
@@ -135,10 +139,10 @@ func (p *pulse) hooks() topology.Hooks {
 	return topology.Hooks{
 		Rebalance: func(assigned, revoked []int32) {
 			if len(assigned) > 0 {
-				p.mark(Mark{Kind: MarkGained, Tasks: len(assigned)})
+				p.mark(Mark{Kind: MarkGained, N: len(assigned)})
 			}
 			if len(revoked) > 0 {
-				p.mark(Mark{Kind: MarkLost, Tasks: len(revoked)})
+				p.mark(Mark{Kind: MarkLost, N: len(revoked)})
 			}
 		},
 		Destination: func(info topology.DestinationInfo) {

@@ -7,7 +7,8 @@
 //
 // Names: workflowId, type, id, status, phase (texts); version, run (numbers); attention, active (yes or no);
 // started, updated, due, now (timestamps; due is 1970 when the instance waits for nobody's time); tags (texts
-// by name, as the definition's `tags` made them). The rest is CEL's standard library without time zones.
+// by name, as the definition's `tags` made them); causes (why it needs a person, a list of texts such as
+// UNDO_FAILED@auth: reason and id of the step). The rest is CEL's standard library without time zones.
 //
 // Promises:
 //

@@ -42,6 +42,8 @@ type Row struct {
 	Updated       int64
 	Due           int64
 	Tags          func() []Tag // asked at most once for each Match; nil = none
+	// Causes says why it needs a person: each reason with the id of its step behind an @, such as UNDO_FAILED@auth. nil = none.
+	Causes func() []string
 }
 
 // ID is the workflow ID without the type.
@@ -110,7 +112,7 @@ func newCelEnv() *cel.Env {
 		cel.Variable("attention", cel.BoolType), cel.Variable("active", cel.BoolType),
 		cel.Variable("started", cel.TimestampType), cel.Variable("updated", cel.TimestampType),
 		cel.Variable("due", cel.TimestampType), cel.Variable("now", cel.TimestampType),
-		cel.Variable("tags", cel.MapType(cel.StringType, cel.StringType)),
+		cel.Variable("tags", cel.MapType(cel.StringType, cel.StringType)), cel.Variable("causes", cel.ListType(cel.StringType)),
 		cel.ParserExpressionSizeLimit(MaxBytes), cel.ParserRecursionLimit(maxDepth),
 		cel.ExpressionNestingDepthLimit(maxDepth), cel.ExpressionNodeLimit(maxNodes), cel.RegexProgramSizeLimit(maxRegexp),
 	)
@@ -261,6 +263,12 @@ func (a *activation) ResolveName(name string) (any, bool) {
 			m[t.Name] = t.Value
 		}
 		return types.NewStringStringMap(types.DefaultTypeAdapter, m), true
+	case "causes":
+		var list []string
+		if a.r.Causes != nil {
+			list = a.r.Causes()
+		}
+		return types.NewStringList(types.DefaultTypeAdapter, list), true
 	}
 	return nil, false
 }

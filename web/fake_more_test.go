@@ -27,7 +27,7 @@ func (f *fake) Overview(context.Context) (Overview, error) {
 		return out
 	}
 	return Overview{
-		Active: 1284, FinishedHr: 48213, Compensated: 0.0312, OldestAge: (9 * 24 * time.Hour).Milliseconds(), Since: f.ago(6 * time.Hour), Until: f.now,
+		Active: 1284, FinishedHr: 48213, Compensated: 0.0312, OldestAge: (9 * 24 * time.Hour).Milliseconds(), Since: f.ago(6 * time.Hour), Until: f.now, Counted: f.ago(5 * time.Hour),
 		Sagas: []SagaPulse{
 			{Saga: "card-payment", Version: 3, Active: 214, Attention: 9, Finished: 281044, Compensated: 9021, P50: 58, P95: 143, Pulse: pulse(90, 3, 6)},
 			{Saga: "fx-transfer", Version: 1, Active: 61, Attention: 5, Finished: 1204, Compensated: 88, P50: 4210, P95: 8_640_000, Pulse: pulse(24, 2, 2)},
@@ -78,13 +78,14 @@ func (f *fake) Attention(context.Context) ([]AttentionGroup, error) {
 	}
 	retry := Offer{Action: "retry", Title: "Retry", Text: "Send it again under the same key; its attempts begin anew."}
 	resolve := Offer{Action: "resolve", Title: "Resolve", Text: "Say what became of it.", Args: []Arg{{Name: "effect", Label: "Did it take effect?", Choice: []string{"done", "none"}, Default: "none", Must: true}}}
+	skip := Offer{Action: "skip", Title: "Skip", Text: "Go on as if it were done.", Refused: "a command is on its way"}
 	waive := Offer{Action: "waive", Title: "Waive", Text: "Give the undo up; its effect becomes residue.", Risky: true}
 	return []AttentionGroup{
 		{ID: "g1", Saga: "fx-transfer", Step: "send", Reason: "UNKNOWN_OUTCOME", Count: 5, First: f.ago(3 * time.Hour), Last: f.ago(11 * time.Minute), Trend: []int{1, 0, 0, 2, 1, 0, 0, 1},
 			Text: "no answer after 1 attempt and 12 questions", Sample: []string{"fx-transfer/7f3c-2291", "fx-transfer/7f3c-2204"}, Helps: []Offer{resolve, retry}, Query: `attention && type == "fx-transfer"`},
 		{ID: "g2", Saga: "card-payment", Step: "auth", Reason: "UNDO_FAILED", Code: "ACCOUNT_CLOSED", Undo: true, Count: 7, First: f.ago(26 * time.Hour), Last: f.ago(2 * time.Hour), Trend: []int{0, 1, 4, 2, 0, 0, 0, 0},
 			Text: "the account of the card is closed", Sample: []string{"card-payment/order-99011", "card-payment/order-99107", "card-payment/order-99230"}, Helps: []Offer{retry, resolve, waive}, Query: `attention && type == "card-payment"`, Owner: "payments", Runbook: "https://runbooks.example/undo-failed"},
-		{ID: "g3", Saga: "card-payment", Step: "ship", Reason: "SLOW", Count: 2, First: f.ago(70 * time.Minute), Last: f.ago(66 * time.Minute), Sample: []string{"card-payment/order-100240"}, Helps: []Offer{retry}, Query: `attention && version == 2`},
+		{ID: "g3", Saga: "card-payment", Step: "ship", Reason: "SLOW", Count: 2, First: f.ago(70 * time.Minute), Last: f.ago(66 * time.Minute), Sample: []string{"card-payment/order-100240"}, Helps: []Offer{retry, skip}, Query: `attention && version == 2`},
 	}, f.fail
 }
 

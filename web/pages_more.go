@@ -80,7 +80,7 @@ func (s *server) bulkOf(r *http.Request, desk Desk, get func(string) string) (Bu
 	}
 	for _, g := range list {
 		for _, o := range g.Helps {
-			if g.ID != b.Group || o.Action != b.Action {
+			if g.ID != b.Group || o.Action != b.Action || o.Refused != "" {
 				continue
 			}
 			b.Query, b.Path = g.Query, o.Path

@@ -96,6 +96,8 @@ type Overview struct {
 	Changes     []Change // the newest first
 	Since       sagas.Time
 	Until       sagas.Time
+	Counted     sagas.Time // from when on all processes count, when that is within the window; 0 = all of it
+	Unread      []string   // processes that did not answer
 }
 
 // SagaPulse is how one saga does.
@@ -104,7 +106,7 @@ type SagaPulse struct {
 	Version     uint32 // active
 	Active      int
 	Attention   int
-	Finished    int // within the window of the overview
+	Finished    int // within the window of the overview, as far as it is counted
 	Compensated int
 	P50, P95    int64     // ms, start to end
 	Pulse       []Segment // even parts of the window, the oldest first
@@ -318,11 +320,15 @@ type Definition struct {
 	Row     DefinitionRow
 	Version uint32
 	Def     *sagas.Definition
-	Source  string // YAML
-	Heat    []StepHeat
+	Source  string     // YAML
+	Heat    []StepHeat // in the order of the definition
+	Counted sagas.Time // from when on Heat counts; 0 = not known
+	Unread  []string   // processes that did not answer
 	Stands  []Stand
-	Against uint32
-	Diff    []DiffLine
+	// StandsAtLeast: there are too many to look at all.
+	StandsAtLeast bool
+	Against       uint32
+	Diff          []DiffLine
 }
 
 // StepHeat is how a step does. Times are ms.

@@ -130,15 +130,13 @@ func (d *desk) Act(ctx context.Context, a web.Action) error {
 	return err
 }
 
-// maxExact is the most instances that a query of a group names one by one.
-const maxExact = 40
-
 // Attention groups what needs a person. It looks at the first thousand.
 func (d *desk) Attention(ctx context.Context) ([]web.AttentionGroup, error) {
 	type group struct {
 		web.AttentionGroup
-		all []string
-		at  []sagas.Time
+		at    []sagas.Time
+		paths []string // of the samples
+		path  string   // that a batch names; "" = the one that fits
 	}
 	var order []*group
 	groups := map[string]*group{}
@@ -160,13 +158,19 @@ func (d *desk) Attention(ctx context.Context) ([]web.AttentionGroup, error) {
 					sum := sha256.Sum256([]byte(key))
 					g = &group{AttentionGroup: web.AttentionGroup{ID: hex.EncodeToString(sum[:6]), Saga: r.Type, Step: cmp.Or(step, "instance"), Reason: a.Reason, Text: a.Text, First: a.Since,
 						Undo: strings.HasPrefix(a.Reason, "UNDO_") || a.Reason == "NO_UNDO"}}
+					// A batch looks again when it runs: so it acts on the group as it is then, however large.
+					g.Query = "attention && type == " + strconv.Quote(r.Type) + " && " + strconv.Quote(a.Reason+"@"+step) + " in causes"
+					g.path = a.Path
 					groups[key], order = g, append(order, g)
+				}
+				if a.Path != g.path {
+					g.path = "" // items of a list: each instance has its own
 				}
 				g.Count++
 				g.First, g.Last = min(g.First, a.Since), max(g.Last, a.Since)
-				g.all, g.at = append(g.all, r.WorkflowID), append(g.at, a.Since)
+				g.at = append(g.at, a.Since)
 				if len(g.Sample) < 3 {
-					g.Sample = append(g.Sample, r.WorkflowID)
+					g.Sample, g.paths = append(g.Sample, r.WorkflowID), append(g.paths, a.Path)
 				}
 			}
 		}
@@ -175,20 +179,16 @@ func (d *desk) Attention(ctx context.Context) ([]web.AttentionGroup, error) {
 		}
 	}
 	var out []web.AttentionGroup
-	for _, g := range order {
+	for i, g := range order {
 		for _, h := range sagas.Reason(g.Reason).Helps() {
-			o := offerOf(string(h), g.Step)
-			if o.Title != "" {
-				g.Helps = append(g.Helps, o)
+			o := offerOf(string(h), g.path)
+			if o.Title == "" {
+				continue
 			}
-		}
-		g.Query = "attention && type == " + strconv.Quote(g.Saga)
-		if len(g.all) <= maxExact { // exactly these
-			quoted := make([]string, len(g.all))
-			for i, wid := range g.all {
-				quoted[i] = strconv.Quote(wid)
+			if i < maxTried && slices.Contains(d.may, web.MayAct) {
+				o.Refused = d.refused(ctx, o, g.Sample, g.paths)
 			}
-			g.Query = "attention && workflowId in [" + strings.Join(quoted, ", ") + "]"
+			g.Helps = append(g.Helps, o)
 		}
 		if span := g.Last - g.First; span > 0 {
 			g.Trend = make([]int, 8)
@@ -199,6 +199,26 @@ func (d *desk) Attention(ctx context.Context) ([]web.AttentionGroup, error) {
 		out = append(out, g.AttentionGroup)
 	}
 	return out, nil
+}
+
+// maxTried is the most groups whose actions are tried, without being done, before they are offered.
+const maxTried = 30
+
+// refused says why an action helps none of the samples; "" = it helps one, or nobody knows.
+func (d *desk) refused(ctx context.Context, o web.Offer, sample, paths []string) (why string) {
+	given := map[string]string{}
+	for _, a := range o.Args {
+		given[a.Name] = a.Default
+	}
+	for i, wid := range sample {
+		_, err := d.Preview(ctx, web.Action{WorkflowID: wid, Action: o.Action, Path: paths[i], Args: given})
+		p, ok := err.(*web.Problem)
+		if !ok || p.Code != "REFUSED" {
+			return ""
+		}
+		why = p.Detail
+	}
+	return why
 }
 
 func (d *desk) bulk(b web.BulkAction) (map[string]any, error) {

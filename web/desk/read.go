@@ -49,7 +49,7 @@ func (d *desk) Counts(ctx context.Context) (web.Counts, error) {
 
 func (d *desk) Overview(ctx context.Context) (web.Overview, error) {
 	o := web.Overview{FinishedHr: -1, Compensated: -1, Until: sagas.Time(d.now())}
-	o.Since = o.Until - sagas.Time(time.Hour.Milliseconds()*24)
+	o.Since = o.Until
 	var c census
 	if err := d.get(ctx, "/api/v1/census", nil, &c); err != nil {
 		return o, err
@@ -94,21 +94,15 @@ func (d *desk) Overview(ctx context.Context) (web.Overview, error) {
 	if ended > 0 {
 		o.Compensated = float64(compensated) / float64(ended)
 	}
+	if hour, shown, err := d.pulse(ctx); err == nil {
+		over(&o, of, hour, shown)
+	}
 	slices.Sort(names)
 	for _, n := range names {
 		o.Sagas = append(o.Sagas, *at[n])
 	}
 	if cl, err := d.Cluster(ctx); err == nil {
 		o.Nodes = cl.Nodes
-	}
-	if a, err := d.audit(ctx, "24h", 12); err == nil {
-		for _, r := range a.Rows {
-			c := web.Change{At: r.At, Kind: "operator", Text: strings.TrimSpace(r.Actor + ": " + r.Action + " " + r.WorkflowID), Link: "/audit"}
-			if r.WorkflowID != "" {
-				c.Link = web.InstancePath(r.WorkflowID)
-			}
-			o.Changes = append(o.Changes, c)
-		}
 	}
 	return o, nil
 }
@@ -136,7 +130,7 @@ func statusQuery(q web.InstanceQuery) url.Values {
 }
 
 func (d *desk) Instances(ctx context.Context, q web.InstanceQuery) (web.InstancePage, error) {
-	page := web.InstancePage{Count: -1, Fields: []string{"workflowId", "type", "id", "status", "phase", "version", "attention", "active", "started", "updated", "due", "now", "tags"}}
+	page := web.InstancePage{Count: -1, Fields: []string{"workflowId", "type", "id", "status", "phase", "version", "attention", "active", "started", "updated", "due", "now", "tags", "causes"}}
 	defs, err := d.definitions(ctx)
 	if err != nil {
 		return page, err
@@ -258,6 +252,7 @@ func (d *desk) Definition(ctx context.Context, saga string, version, against uin
 		}
 		out.Against, out.Diff = against, web.Diff(web.Pretty(other.Source), out.Source)
 	}
+	d.heat(ctx, &out)
 	return out, nil
 }
 
@@ -389,14 +384,10 @@ func (d *desk) Tasks(ctx context.Context) ([]web.Task, error) {
 }
 
 func (d *desk) Audit(ctx context.Context, _ string) (web.AuditPage, error) {
-	return d.audit(ctx, "720h", 500)
-}
-
-func (d *desk) audit(ctx context.Context, since string, limit int) (web.AuditPage, error) {
 	var a struct {
 		Facts []factJSON `json:"facts"`
 	}
-	err := d.get(ctx, "/api/v1/audit", url.Values{"since": {since}, "limit": {strconv.Itoa(limit)}}, &a)
+	err := d.get(ctx, "/api/v1/audit", url.Values{"since": {"720h"}, "limit": {"500"}}, &a)
 	var page web.AuditPage
 	for _, f := range a.Facts {
 		r := web.AuditRow{At: f.At, WorkflowID: f.WorkflowID, Path: f.Path, Action: f.Detail["action"], Actor: cmp.Or(f.Detail["operator"], f.Detail["actor"]),
