@@ -59,6 +59,8 @@ func New(cfg Config) (*Client, error) {
 	cfg.Client = append([]kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond)}, cfg.Client...)
 	opts := append(append([]kgo.Opt(nil), cfg.Client...),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
+		// A call ends with its context even when nobody answers: what it wrote may be there, and its id tells.
+		kgo.AllowIdempotentProduceCancellation(),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 	)
 	kafka, err := kgo.NewClient(opts...)

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/internal/unread"
 	"github.com/amendsio/amends/sagas"
 )
 
@@ -121,18 +122,17 @@ func (d *definitions) raise(level uint32) {
 // tail follows the topic until ctx ends.
 func (d *definitions) tail(ctx context.Context, cl *kgo.Client) {
 	const recheck = 10 * time.Second
+	var faults unread.Faults
 	for ctx.Err() == nil {
 		poll, cancel := context.WithCancel(ctx)
 		if len(d.waiting) > 0 { // for their topics, which nobody announces
 			time.AfterFunc(recheck, cancel)
 		}
 		fetches := cl.PollFetches(poll)
-		cancel()
-		fetches.EachError(func(_ string, _ int32, err error) {
-			if poll.Err() == nil {
-				d.log.Warn("cannot read definitions", "topic", d.topic, "err", err)
-			}
+		faults.After(poll, fetches, func(_ string, _ int32, err error) {
+			d.log.Warn("cannot read definitions", "topic", d.topic, "err", err)
 		})
+		cancel()
 		if recs := fetches.Records(); len(recs) > 0 || len(d.waiting) > 0 {
 			d.absorb(ctx, recs)
 		}

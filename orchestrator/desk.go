@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/internal/unread"
 )
 
 // desk is what people leave for one another: who looks after a task, what became of a dead letter, bulk
@@ -50,12 +52,11 @@ func (d *desk) tail(ctx context.Context, cfg Config) {
 	}
 	defer cl.Close()
 	consumeDefinitions(cl, d.topic)
+	var faults unread.Faults
 	for ctx.Err() == nil {
 		fetches := cl.PollFetches(ctx)
-		fetches.EachError(func(_ string, _ int32, err error) {
-			if ctx.Err() == nil {
-				d.log.Warn("what people left cannot be read", "topic", d.topic, "err", err)
-			}
+		faults.After(ctx, fetches, func(_ string, _ int32, err error) {
+			d.log.Warn("what people left cannot be read", "topic", d.topic, "err", err)
 		})
 		d.absorb(fetches.Records())
 	}

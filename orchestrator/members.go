@@ -52,7 +52,7 @@ func (a *announcer) rebalanced(_, _ []int32) {
 
 // run announces the process whenever its id in the group is a new one, until ctx ends.
 func (a *announcer) run(ctx context.Context) {
-	cl, err := kgo.NewClient(a.cfg.clientOpts(kgo.RequiredAcks(kgo.AllISRAcks()))...)
+	cl, err := kgo.NewClient(a.cfg.clientOpts(kgo.RequiredAcks(kgo.AllISRAcks()), kgo.AllowIdempotentProduceCancellation())...)
 	if err != nil {
 		a.cfg.Logger.Warn("cannot announce this process", "err", err)
 		return

@@ -115,7 +115,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		}
 		o.correlator.look()
 	}
-	sender, err := kgo.NewClient(o.cfg.clientOpts(kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))...)
+	sender, err := kgo.NewClient(o.cfg.clientOpts(kgo.RequiredAcks(kgo.AllISRAcks()), kgo.AllowIdempotentProduceCancellation(), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))...)
 	if err != nil {
 		return &Error{Code: CodeConfig, Class: ErrConfig, Cause: "kafka client", Err: err}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/internal/unread"
 	"github.com/amendsio/amends/protocol"
 )
 
@@ -189,12 +190,11 @@ func (a *Alerts) window(ctx context.Context, cl *kgo.Client, facts *book) window
 	timer := time.AfterFunc(idleWindow, cancel)
 	defer func() { timer.Stop() }()
 	asked := false
+	var faults unread.Faults
 	for poll.Err() == nil && !facts.full() && records < readMost {
 		fetches := cl.PollRecords(poll, 1000)
-		fetches.EachError(func(_ string, partition int32, err error) {
-			if poll.Err() == nil {
-				a.cfg.Logger.Warn("cannot read the lifecycle topic for alerts", "partition", partition, "err", err)
-			}
+		faults.After(poll, fetches, func(_ string, partition int32, err error) {
+			a.cfg.Logger.Warn("cannot read the lifecycle topic for alerts", "partition", partition, "err", err)
 		})
 		for _, rec := range fetches.Records() {
 			records++

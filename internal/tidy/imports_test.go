@@ -90,7 +90,7 @@ var rules = map[string]rule{
 		why: "topologytest drives a topology without a broker: what it needs of the runtime is topology.Driver",
 	},
 	"topology/keyed": {
-		own:   []string{},
+		own:   []string{"internal/unread"},
 		third: []string{kgo},
 		why:   "keyed is at least once beside topology, not on it: a Kafka client and nothing of the runtime",
 	},
@@ -132,7 +132,7 @@ var rules = map[string]rule{
 		why:   "explain is a pure function of an instance and facts, and the questions to Kafka that find them: nothing of the runtime",
 	},
 	"telemetry": {
-		own:   []string{"orchestrator", "protocol"},
+		own:   []string{"orchestrator", "protocol", "internal/unread"},
 		third: []string{kgo, "go.opentelemetry.io/otel", "github.com/prometheus/client_golang/"},
 		why:   "telemetry tells others what the engine committed: it reads facts and spans and changes nothing",
 	},
@@ -142,7 +142,7 @@ var rules = map[string]rule{
 		why:   "bindings reads topics of others on topology: of the engine it knows what goes on the intake",
 	},
 	"orchestrator": {
-		own:   []string{"sagas", "protocol", "topology", "statestore", "query", "explain", "bindings", "schema", "correlate/flow"},
+		own:   []string{"sagas", "protocol", "topology", "statestore", "query", "explain", "bindings", "schema", "correlate/flow", "internal/unread"},
 		third: []string{kgo, "github.com/prometheus/client_golang/", "github.com/cockroachdb/pebble/v2/vfs"},
 		why:   "orchestrator is sagas on topology: it reaches the store through the Cycle and the View",
 	},
@@ -197,6 +197,7 @@ var rules = map[string]rule{
 	"internal/browser":   {own: []string{}, third: []string{"github.com/chromedp/"}, why: "browser knows pages and no product"},
 	"internal/murmur2":   {why: leafWhy},
 	"internal/nearest":   {why: leafWhy},
+	"internal/unread":    {own: []string{}, third: []string{kgo}, why: "it is used below orchestrator, so it knows only the Kafka client"},
 	"internal/mutants":   {},
 	"internal/tidy":      {},
 	"internal/blackbox":  {},

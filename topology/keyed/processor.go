@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/amendsio/amends/internal/unread"
 )
 
 // Processor is one process's share of a group. Make it with New and run it once.
@@ -89,18 +91,17 @@ func (p *Processor) Run(ctx context.Context) error {
 	stopCommits := make(chan struct{})
 	committing.Go(func() { p.commitLoop(stopCommits) })
 
+	faults := unread.Faults{Most: 100 * time.Millisecond} // the other partitions go on
 	for ctx.Err() == nil {
 		fetches := cl.PollFetches(ctx)
-		fetches.EachError(func(topic string, partition int32, err error) {
-			if hook := p.cfg.Hooks.Unreadable; hook != nil && ctx.Err() == nil {
-				hook(topic, partition, err)
-			}
-			if ctx.Err() == nil {
-				p.cfg.Logger.Warn("topic cannot be read, trying again", "topic", topic, "partition", partition, "error", err)
-			}
-		})
 		fetches.EachPartition(p.dispatch)
 		cl.AllowRebalance()
+		faults.After(ctx, fetches, func(topic string, partition int32, err error) {
+			if hook := p.cfg.Hooks.Unreadable; hook != nil {
+				hook(topic, partition, err)
+			}
+			p.cfg.Logger.Warn("topic cannot be read, trying again", "topic", topic, "partition", partition, "error", err)
+		})
 	}
 
 	close(stopCommits)
