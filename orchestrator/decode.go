@@ -186,6 +186,9 @@ func (p *processor) start(m *protocol.Start, rec *topology.Record) *input {
 		WorkflowID: wid, Type: m.Type, StartID: m.StartID, Input: body, IssuedAt: sagas.Time(issued),
 		ReplyTo: m.ReplyTo, Tags: m.Tags, Trace: m.Trace, OrSignal: orSignal,
 	}
+	if start.Unfit, err = p.unfit(m.Type, m.Version, body); err != nil {
+		return &input{wid: wid, later: err}
+	}
 	if m.Parent != nil {
 		start.Parent = &sagas.Parent{WorkflowID: m.Parent.WorkflowID, Run: m.Parent.Run, Path: m.Parent.Path, Reversible: m.Parent.Reversible}
 	}

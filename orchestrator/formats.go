@@ -36,6 +36,29 @@ func (p *processor) replyValue(rec *topology.Record) ([]byte, error) {
 	return value, err
 }
 
+// unfit says why an input is no value of the Avro record that its definition names, "" when it is one, when the
+// definition names none, and when neither is known. An error means later.
+func (p *processor) unfit(typ string, version uint32, body []byte) (string, error) {
+	check, ok := p.cfg.Codec.(schema.Checker)
+	if !ok {
+		return "", nil
+	}
+	plan, _ := p.definitions.current.Load().resolve(typ, version)
+	if plan == nil || plan.Definition == nil || plan.Definition.Input == nil || plan.Definition.Input.Name == "" {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), codecWithin)
+	defer cancel()
+	err := check.Fits(ctx, plan.Definition.Input.Name, body)
+	switch {
+	case err == nil:
+		return "", nil
+	case errors.Is(err, schema.ErrUnavailable):
+		return "", fmt.Errorf("the input of %s: %w", typ, err)
+	}
+	return "input: " + err.Error(), nil
+}
+
 // written is a command in the format of its participant.
 type written struct {
 	value   []byte

@@ -253,3 +253,44 @@ func TestAvroEvent(t *testing.T) {
 		}
 	})
 }
+
+// TestStartDoesNotFit: a start is checked against the Avro record that its definition names, also as the registry tells
+// it after it was away; what does not fit is refused with the reason.
+func TestStartDoesNotFit(t *testing.T) {
+	virtual(t, func(t *testing.T, r *rig) {
+		reg := newRegistry(t)
+		reg.put("shop.Order", `{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"n","type":"int"},{"name":"note","type":["null","string"],"default":null}]}`)
+		reg.down.Store(true)
+		r.cfg.Codec = schema.New(schema.Config{Registry: reg.url})
+		r.apply("saga: fit\nversion: 1\ninput: shop.Order\nsteps:\n  - {id: a, set: {n: =input.n}}\n")
+		r.apply("saga: free\nversion: 1\ninput: shop.Unknown\nsteps:\n  - {id: a, set: {n: =input.n}}\n")
+		r.start()
+		r.ready()
+		begin := func(typ, id string, input map[string]any) {
+			r.intake(typ+"/"+id, map[string]any{"type": typ, "id": id, "input": input})
+		}
+		begin("fit", "good", map[string]any{"n": 7})
+		begin("fit", "type", map[string]any{"n": "seven"})
+		begin("fit", "missing", map[string]any{"note": "x"})
+		begin("fit", "more", map[string]any{"n": 7, "m": 8})
+		begin("free", "any", map[string]any{"n": "seven"})
+		time.Sleep(30 * time.Second)
+		if _, there := r.get("fit/good"); there {
+			t.Error("a start was taken unchecked while the registry was away")
+		}
+		reg.down.Store(false)
+		r.ends("fit/good", "completed", time.Second)
+		r.ends("free/any", "completed", time.Second)
+		want := map[string]string{"fit/type": "n: want int, got a text", "fit/missing": "n: it is missing", "fit/more": "m: shop.Order has no such field"}
+		r.until("the others are refused", time.Second, func() bool { return len(r.deadLetters()) == len(want) })
+		for _, letter := range r.deadLetters() {
+			d := letter.why
+			if text := want[d.WorkflowID]; text == "" || !strings.Contains(d.Message, text) || d.Class != "INVALID_INPUT" {
+				t.Errorf("%s: %s %s", d.WorkflowID, d.Class, d.Message)
+			}
+			if _, there := r.get(d.WorkflowID); there {
+				t.Errorf("%s has begun", d.WorkflowID)
+			}
+		}
+	})
+}

@@ -134,7 +134,7 @@ func (x *execution) update(fn func(s Store) (Answer, error)) (a Answer, err erro
 func (x *execution) do() (Answer, error) {
 	h := x.byName[name{protocol.OpDo, x.cmd.Name}]
 	if h == nil {
-		return x.settle(&Failure{Outcome: protocol.OutcomeFailedFatal, Effect: protocol.EffectNone, Code: CodeUnknownCommand})
+		return x.unknown()
 	}
 	run := false // the call is to be made outside this transaction
 	a, err := x.update(func(s Store) (Answer, error) {
@@ -180,6 +180,28 @@ func (x *execution) do() (Answer, error) {
 		return Answer{}, ErrDeferred
 	}
 	return a, nil
+}
+
+// unknown answers a do that nobody here handles. It is forbidden for good, unless an earlier release that did handle it
+// has begun: that row stays, and what became of it is not known.
+func (x *execution) unknown() (Answer, error) {
+	return x.update(func(s Store) (Answer, error) {
+		a := failed(protocol.OutcomeFailedFatal, CodeUnknownCommand)
+		old, inserted, err := s.Insert(x.cmd.Key, Row{Status: Failed, At: x.now, Sum: x.sum, Effect: protocol.EffectNone, Code: CodeUnknownCommand})
+		switch {
+		case err != nil:
+			return Answer{}, err
+		case inserted:
+			a.Effect = protocol.EffectNone
+		case !x.same(old):
+			return failed(protocol.OutcomeFailedFatal, CodeKeyReused), nil
+		case old.Status == Started:
+			a.Effect = protocol.EffectUnknown
+		default:
+			return replay(old), nil
+		}
+		return a, nil
+	})
 }
 
 // again decides on an external do that was started before and has not ended: this process or

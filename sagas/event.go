@@ -76,6 +76,7 @@ type Start struct {
 	Tags       map[string]string
 	Trace      string  // W3C traceparent of the trigger, kept as a link
 	Parent     *Parent // the step that started it as a child; nil = none
+	Unfit      string  // why the input is no value of the Avro record that the definition names; "" = it is one, or that is not known
 	OrSignal   *Signal // what the start is when the workflow ID has an instance already; nil = a duplicate or a conflict
 }
 

@@ -43,6 +43,9 @@ func (m *machine) startNew(ev *Start, p *Plan, base Instance) string {
 	if err := checkStart(ev); err != nil { // row 3
 		return m.refuseStart(ev, ClassInvalidInput, err.Error())
 	}
+	if ev.Unfit != "" {
+		return m.refuseStart(ev, ClassInvalidInput, ev.Unfit)
+	}
 	if p != nil {
 		if class, err := admissible(p, ev.Input, ev.IssuedAt, m.now); err != nil { // row 3
 			return m.refuseStart(ev, class, err.Error())
