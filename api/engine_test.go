@@ -263,7 +263,7 @@ func (r *refusing) Claim(context.Context, string, string, string, bool, bool) er
 	return errNothing
 }
 
-func (r *refusing) Letters(context.Context, string, int64, int) (l orchestrator.Letters, err error) {
+func (r *refusing) Letters(context.Context, orchestrator.LetterQuery) (l orchestrator.Letters, err error) {
 	return l, errNothing
 }
 

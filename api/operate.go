@@ -210,11 +210,12 @@ func (s *server) letterRoutes() {
 	const tag = "dead letters"
 	add(s, route{id: "list-dead-letters", method: http.MethodGet, path: "/api/v1/dlq", tag: tag, role: Viewer, summary: "Records that were set aside", description: "Newest first."},
 		func(ctx context.Context, in *struct {
-			State  string `query:"state" enum:"open,replayed,dropped"`
-			Before int64  `query:"before" minimum:"0" doc:"next of the page before"`
-			Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+			State   string `query:"state" enum:"open,replayed,dropped"`
+			Binding string `query:"binding" maxLength:"300" doc:"type/name of the binding that set them aside"`
+			Before  int64  `query:"before" minimum:"0" doc:"next of the page before"`
+			Limit   int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 		}) (*answer[orchestrator.Letters], error) {
-			l, err := s.engine.Letters(ctx, in.State, in.Before, in.Limit)
+			l, err := s.engine.Letters(ctx, orchestrator.LetterQuery{State: in.State, Binding: in.Binding, Before: in.Before, Limit: in.Limit})
 			return &answer[orchestrator.Letters]{l}, err
 		})
 	add(s, route{id: "get-dead-letter", method: http.MethodGet, path: "/api/v1/dlq/{offset}", tag: tag, role: Viewer, summary: "Show one"},

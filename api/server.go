@@ -59,7 +59,7 @@ type Engine interface {
 	Activate(ctx context.Context, typ string, version uint32) (before uint32, err error)
 
 	Claim(ctx context.Context, workflowID, path, by string, take, release bool) error
-	Letters(ctx context.Context, state string, before int64, limit int) (orchestrator.Letters, error)
+	Letters(ctx context.Context, q orchestrator.LetterQuery) (orchestrator.Letters, error)
 	Letter(ctx context.Context, offset int64) (orchestrator.Letter, error)
 	Replay(ctx context.Context, offset int64, r orchestrator.Replay) (orchestrator.Replayed, error)
 	Drop(ctx context.Context, offset int64, by, reason string) error

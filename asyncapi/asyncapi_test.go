@@ -28,6 +28,12 @@ version: 3
 input: {required: [order], properties: {order: {type: string}, weight: {type: integer}}}
 participants:
   carrier: {ops: [do, undo, inquire], keyWindow: 24h, topic: carrier.commands}
+  customs:
+    ops: [do]
+    topic: customs.declarations
+    format: avro
+    schema: {command: customs.Declaration, subjects: record}
+    correlate: {topic: customs.decisions, match: '=event.ref', equals: '=input.order', outcome: '=event.free ? "ok" : "rejected"'}
 on:
   - {name: paid, topic: shop.payments, when: '=event.kind == "paid"', id: '=event.order', action: start, input: {order: '=event.order'}}
 steps:
@@ -38,6 +44,13 @@ steps:
     undo: {call: carrier.cancel}
   - id: scanned
     await: {signal: scan, within: 2d}
+  - id: cleared
+    call: customs.declare
+    undo: none
+    why: a declaration lapses by itself
+    with: {order: '=input.order'}
+  - id: signed
+    await: {topic: carrier.signatures, match: '=event.order', equals: '=input.order', when: '=event.kind == "SIGNED"', within: 2d}
   - id: told
     emit: {topic: shipping.events, type: shipment.sent, with: {order: '=input.order', ok: true}}
 `

@@ -28,6 +28,11 @@ func (w *writer) definition(d *sagas.Definition) {
 	for _, on := range d.On {
 		w.binding(d, on)
 	}
+	for _, participant := range slices.Sorted(maps.Keys(d.Participants)) {
+		if c := d.Participants[participant].Correlate; c != nil {
+			w.correlated(d, participant, c)
+		}
+	}
 	sets := map[string]bool{}
 	walk(d.Steps, func(s *sagas.StepDef) { w.step(d, s, sets) })
 }
@@ -69,6 +74,8 @@ func (w *writer) step(d *sagas.Definition, s *sagas.StepDef, signals map[string]
 	switch {
 	case s.Await != nil && s.Await.Signal != "":
 		w.signal(d, s.Await.Signal, signals)
+	case s.Await != nil && s.Await.Topic != "":
+		w.awaited(d, s)
 	case s.Emit != nil:
 		w.emit(s.Emit)
 	}
@@ -111,14 +118,20 @@ func (w *writer) command(d *sagas.Definition, op protocol.Op, call string, with 
 	}
 	channel := w.channel(topic, "commands to "+participant)
 	id := name(participant, command, string(op))
-	payload := shape(with)
-	if have, _ := w.messages[id].(object); have != nil {
+	payload, more := shape(with), object{}
+	if p.Avro() {
+		payload, more = avroRecord(p, topic, command)
+	} else if have, _ := w.messages[id].(object); have != nil {
 		w.widen(have, payload)
 	}
 	title := map[protocol.Op]string{protocol.OpDo: "Do ", protocol.OpUndo: "Undo ", protocol.OpInquire: "What became of "}[op] + call
-	w.message(channel, name("send", participant), "send", "Commands to "+participant+".", id, object{
+	maps.Copy(more, object{
 		"title": title, "headers": ref("components", "schemas", "commandHeaders"), "bindings": kafkaKey(workflowKey), "payload": payload,
 	})
+	w.message(channel, name("send", participant), "send", "Commands to "+participant+".", id, more)
+	if p.Correlate != nil {
+		return // it answers by events
+	}
 	operation, _ := w.operations[name("send", participant)].(object)
 	replies := w.channel(w.topics.Replies, "")
 	operation["reply"] = object{
@@ -234,7 +247,45 @@ func (w *writer) binding(d *sagas.Definition, on sagas.BindingDef) {
 	}
 	w.message(channel, name("read", on.Topic), "receive", "Events that start or signal sagas.", name("on", d.Saga, on.Name), object{
 		"title": d.Saga + " on " + on.Topic, "summary": summary,
-		"description": "Any format that the namespace reads: JSON, or Avro with a registry. A CloudEvent in binary or structured mode that comes twice counts once.",
-		"payload":     object{},
+		"description": anyFormat, "payload": object{},
 	})
+}
+
+// anyFormat describes the payload of a topic of others.
+const anyFormat = "Any format that the namespace reads: JSON, or Avro with a registry. A CloudEvent in binary or structured mode that comes twice counts once."
+
+// awaited adds the events that instances wait for.
+func (w *writer) awaited(d *sagas.Definition, s *sagas.StepDef) {
+	summary := "Instances of " + d.Saga + " wait at " + s.ID + " for one whose " + s.Await.Match + " is " + s.Await.Equals + "."
+	if s.Await.When != "" {
+		summary += " Only when " + s.Await.When + "."
+	}
+	w.message(w.channel(s.Await.Topic, "events of others"), name("await", s.Await.Topic), "receive", "Events that instances wait for, by a value in them.", name("await", d.Saga, s.ID), object{
+		"title": d.Saga + " awaits " + s.Await.Topic, "summary": summary, "description": anyFormat, "payload": object{},
+	})
+}
+
+// correlated adds the events that are the answers of a participant which cannot echo a token.
+func (w *writer) correlated(d *sagas.Definition, participant string, c *sagas.CorrelateDef) {
+	by := c.Equals
+	if by == "" {
+		by = "the saga-key of the command"
+	}
+	summary := "Answers a command to " + participant + " when " + c.Match + " is " + by + "; the outcome is " + c.Outcome + "."
+	if c.When != "" {
+		summary += " Only when " + c.When + "."
+	}
+	w.message(w.channel(c.Topic, "events of others"), name("correlate", c.Topic), "receive", "Events that are answers of participants, by a value in them.", name("correlate", d.Saga, participant), object{
+		"title": participant + " answers " + d.Saga + " on " + c.Topic, "summary": summary, "description": anyFormat, "payload": object{},
+	})
+}
+
+// avroRecord is the payload of a command in Avro, and where its schema is kept.
+func avroRecord(p sagas.Participant, topic, command string) (payload, extra object) {
+	record := p.Schema.Record(command)
+	description := "Avro"
+	if record != "" {
+		description += " record " + record
+	}
+	return object{"description": description + ", subject " + p.Schema.Subject(topic, record) + " of the registry"}, object{"contentType": protocol.ContentAvro}
 }

@@ -423,9 +423,15 @@ func TestBindingAgain(t *testing.T) {
 			t.Errorf("%+v %v", none, err)
 		}
 
-		page, err := r.o.Letters(ctx, "", 0, 10)
+		page, err := r.o.Letters(ctx, orchestrator.LetterQuery{Limit: 10})
 		if err != nil || len(page.Letters) != 1 || page.Letters[0].Binding != "count/events" {
 			t.Fatalf("%+v %v", page, err)
+		}
+		for binding, want := range map[string]int{"count/events": 1, "count/other": 0} {
+			some, err := r.o.Letters(ctx, orchestrator.LetterQuery{Binding: binding, State: orchestrator.LetterOpen})
+			if err != nil || len(some.Letters) != want {
+				t.Errorf("dead letters of %s: %+v %v", binding, some, err)
+			}
 		}
 		letter := page.Letters[0].Offset
 		if _, err := r.o.Replay(ctx, letter, orchestrator.Replay{By: "ann", Reason: "as it is"}); err == nil || !strings.Contains(err.Error(), "would refuse it again") {

@@ -69,13 +69,29 @@ type Letters struct {
 	Unread []string `json:"unread,omitempty"`
 }
 
-// Letters reads dead letters, newest first, before an offset (0 = the end). state "" is any. Any process can do it.
-func (o *Orchestrator) Letters(ctx context.Context, state string, before int64, limit int) (Letters, error) {
+// LetterQuery says which dead letters are meant. Empty fields are any.
+type LetterQuery struct {
+	State   string
+	Binding string // <type>/<name> of the binding that set them aside
+	Before  int64  // offset before which to read; 0 = the end
+	Limit   int    // default 100
+}
+
+// lettersLooked bounds the records that one page of one binding looks at.
+const lettersLooked = 20_000
+
+// Letters reads dead letters, newest first. A page may be short, even empty, though older ones follow: Next says so.
+// Any process can do it.
+func (o *Orchestrator) Letters(ctx context.Context, q LetterQuery) (Letters, error) {
+	limit, before, look := q.Limit, q.Before, 0
 	out := Letters{Letters: []Letter{}}
 	if limit <= 0 || limit > MaxPage {
 		limit = 100
 	}
-	// Some may be markers, and some of another state: look at more than is asked for.
+	// Some may be markers, and some of another state or binding: look at more than is asked for.
+	if look = 4 * limit; q.Binding != "" {
+		look = lettersLooked
+	}
 	low, start := int64(0), int64(0)
 	whole, unread, err := o.logs.read(ctx, func(ctx context.Context, adm *kadm.Client) ([]span, []string, error) {
 		spans, unread, err := since(0, 0, map[string][]int32{o.topics.DLQ: {0}})(ctx, adm)
@@ -87,12 +103,12 @@ func (o *Orchestrator) Letters(ctx context.Context, state string, before int64, 
 		if before > 0 {
 			s.To = min(s.To, before)
 		}
-		s.From = max(s.From, s.To-int64(4*limit))
+		s.From = max(s.From, s.To-int64(look))
 		low = s.From
 		return spans, unread, nil
 	}, func(rec *kgo.Record) bool {
 		l, _ := o.letterOf(rec)
-		if state == "" || l.State == state {
+		if (q.State == "" || l.State == q.State) && (q.Binding == "" || l.Binding == q.Binding) {
 			out.Letters = append(out.Letters, l)
 		}
 		return true

@@ -24,6 +24,7 @@ type letter struct {
 	WorkflowID string          `json:"workflowId,omitempty"`
 	From       place           `json:"from"`
 	Node       string          `json:"node,omitempty"`
+	Binding    string          `json:"binding,omitempty"`
 	Key        string          `json:"key,omitempty"`
 	Headers    json.RawMessage `json:"headers,omitempty"`
 	Kind       string          `json:"kind,omitempty"`
@@ -43,6 +44,7 @@ var letterColumns = []column[letter]{
 	{head: "WORKFLOW ID", text: func(l letter) string { return orNone(l.WorkflowID) }},
 	{head: "MESSAGE", text: func(l letter) string { return l.Message }},
 	{head: "FROM", wide: true, text: func(l letter) string { return l.From.String() }},
+	{head: "BINDING", wide: true, text: func(l letter) string { return orNone(l.Binding) }},
 	{head: "KIND", wide: true, text: func(l letter) string { return l.Kind }},
 	{head: "BYTES", wide: true, text: func(l letter) string { return strconv.Itoa(l.Size) }},
 }
@@ -63,6 +65,9 @@ func newLetterListCommand(t *terminal) *cobra.Command {
 			if state != "all" {
 				q.Set("state", state)
 			}
+			if binding, _ := cmd.Flags().GetString("binding"); binding != "" {
+				q.Set("binding", binding)
+			}
 			var page struct {
 				Letters []letter `json:"letters"`
 				Next    int64    `json:"next"`
@@ -82,6 +87,7 @@ func newLetterListCommand(t *terminal) *cobra.Command {
 		},
 	}
 	cmd.Flags().String("state", "open", "open, replayed, dropped or all")
+	cmd.Flags().String("binding", "", "only what this binding set aside, TYPE/NAME")
 	cmd.Flags().Int("limit", 100, "most to show, at most 1000")
 	outputFlag(cmd)
 	serverFlags(cmd)
