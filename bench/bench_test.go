@@ -62,6 +62,7 @@ func TestRun(t *testing.T) {
 			report, err := bench.Run(ctx, bench.Options{
 				Brokers: c.Seeds(), Namespace: c.Name("bench-" + name), Workload: w, Load: bench.Load{Sagas: 40, InFlight: 20, Refused: 10},
 				Warm: 10, Tasks: 2, Processes: 1, Ceiling: name == "transfer", Rounds: 2, Binary: binary, Dir: t.TempDir(), Log: &log,
+				Rates: []float64{20, 40}, RateFor: time.Second,
 			})
 			if err != nil {
 				t.Fatalf("%v\n%s", err, log.Bytes())
@@ -80,9 +81,12 @@ func TestRun(t *testing.T) {
 					t.Errorf("%s: %+v %+v", r.What, r, r.Broker)
 				}
 			}
+			if n := 2 * len(results); len(report.Curve) != n || report.Curve[n-1].Rate != 40 || report.Curve[n-1].Completed+report.Curve[n-1].Compensated != 40 {
+				t.Errorf("curve: %+v", report.Curve)
+			}
 			var out bytes.Buffer
 			report.Print(&out)
-			if !strings.Contains(out.String(), "engine, 2 tasks") {
+			if !strings.Contains(out.String(), "engine, 2 tasks") || !strings.Contains(out.String(), "offered/s") {
 				t.Error(out.String())
 			}
 		})

@@ -43,6 +43,9 @@ type Report struct {
 	Ratio float64 `json:"ratio,omitempty"`
 	// LatencyRatio is the engine's p50 by the ceiling's.
 	LatencyRatio float64 `json:"latencyRatio,omitempty"`
+	// Curve is latency against load: an open loop at each rate, in their order; at each the ceiling, if it
+	// runs, and then the engine.
+	Curve []Result `json:"curve,omitempty"`
 }
 
 func (r *Result) fill(w *Workload, l Load, out Outcome) {
@@ -79,6 +82,19 @@ func (r *Report) Print(w io.Writer) {
 			traffic.Records, traffic.Bytes, traffic.Transactions)
 	}
 	t.Flush()
+	if len(r.Curve) > 0 {
+		fmt.Fprintln(t, "\noffered/s\twhat\tsagas/s\tp50 ms\tp99 ms\tp99.9 ms\tCPU ms/saga\tprocessors busy\ttxn/saga")
+		for i := range r.Curve {
+			res := &r.Curve[i]
+			txn := 0.0
+			if res.Broker != nil {
+				txn = res.Broker.Transactions
+			}
+			fmt.Fprintf(t, "%.0f\t%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.3f\t%.2f\t%.3f\n", res.Rate, res.What, res.PerSecond, res.P50, res.P99, res.P999,
+				res.CPUAll, res.CPUAll*res.PerSecond/1000, txn)
+		}
+		t.Flush()
+	}
 	if r.Ratio > 0 {
 		fmt.Fprintf(w, "engine / ceiling: %.2f of the sagas/s, %.2f times the p50\n", r.Ratio, r.LatencyRatio)
 	} else if r.LatencyRatio > 0 {

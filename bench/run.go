@@ -42,6 +42,10 @@ type Options struct {
 	// Rounds is how often the load is measured, 0 is once: engine and loop in turn, so that a broker that
 	// is still being compiled favours neither. Of each the median counts.
 	Rounds int
+	// Rates are further loads after the measured one, each an open loop of so many starts a second for
+	// RateFor: the curve of the report.
+	Rates   []float64
+	RateFor time.Duration
 	// Binary is the program whose commands run and bench-ceiling are started as processes.
 	Binary string
 	// EngineArgs are further flags of run.
@@ -184,6 +188,16 @@ func (r *run) all(ctx context.Context) (*Report, error) {
 			report.Ratio = report.Engine.PerSecond / report.Ceiling.PerSecond
 		}
 		report.LatencyRatio = report.Engine.P50 / report.Ceiling.P50
+	}
+	for _, rate := range r.o.Rates {
+		for _, s := range systems {
+			l := Load{Sagas: max(1, int(rate*r.o.RateFor.Seconds())), Rate: rate, Refused: r.o.Load.Refused}
+			res, err := r.measure(ctx, s, l)
+			if err != nil {
+				return nil, err
+			}
+			report.Curve = append(report.Curve, *res)
+		}
 	}
 	return report, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,8 @@ func newBenchCommand(t *terminal) *cobra.Command {
 		warm, rounds, lanes                  int
 		gather                               time.Duration
 		rate                                 float64
+		rates                                []string
+		rateFor                              time.Duration
 		ceiling, asJSON                      bool
 		limit                                time.Duration
 		engineArgs                           []string
@@ -61,6 +64,17 @@ broker time to warm up: --rounds measures both in turn.`,
 			if rate < 0 || fails < 0 || fails > 100 {
 				return &codedError{exitUsage, fmt.Errorf("--rate and --refused must not be negative, and --refused not above 100")}
 			}
+			curve := make([]float64, len(rates))
+			for i, text := range rates {
+				n, err := strconv.ParseFloat(text, 64)
+				if err != nil || !(n > 0 && n <= 1_000_000) {
+					return &codedError{exitUsage, fmt.Errorf("--rates: %q, want numbers above 0, such as 20,100,500", text)}
+				}
+				curve[i] = n
+			}
+			if rateFor < time.Second || rateFor > time.Hour {
+				return &codedError{exitUsage, fmt.Errorf("--rate-for: %s, want 1s to 1h", rateFor)}
+			}
 			if len(brokers) == 0 {
 				broker, err := local.StartBroker("127.0.0.1:0", "")
 				if err != nil {
@@ -89,6 +103,7 @@ broker time to warm up: --rounds measures both in turn.`,
 				Brokers: brokers, Namespace: fmt.Sprintf("bench-%d", time.Now().UnixMilli()), Workload: w,
 				Load: bench.Load{Sagas: sagas, InFlight: inFlight, Rate: rate, Refused: fails}, Warm: warm,
 				Tasks: tasks, Processes: procs, Ceiling: ceiling, Lanes: lanes, Gather: gather, Rounds: rounds,
+				Rates: curve, RateFor: rateFor,
 				Binary: self, EngineArgs: engineArgs, Dir: dir, Log: t.err,
 			})
 			if err != nil {
@@ -108,6 +123,8 @@ broker time to warm up: --rounds measures both in turn.`,
 	f.StringVar(&workload, "workload", "transfer", "transfer, card-payment, fan-out or timers")
 	f.IntVar(&inFlight, "in-flight", 1000, "sagas under way at a time")
 	f.Float64Var(&rate, "rate", 0, "starts per second instead of --in-flight")
+	f.StringSliceVar(&rates, "rates", nil, "then so many starts per second, one rate after the other: latency against load, e.g. 20,100,500,1000")
+	f.DurationVar(&rateFor, "rate-for", 10*time.Second, "how long each of --rates")
 	f.IntVar(&sagas, "sagas", 20000, "sagas to measure")
 	f.IntVar(&fails, "refused", 10, "of 100 sagas, how many a participant refuses, so that they are compensated")
 	f.IntVar(&tasks, "tasks", 4, "partitions and tasks of the namespace")
