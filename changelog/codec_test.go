@@ -49,7 +49,7 @@ func FuzzRecordCodec(f *testing.F) {
 		} else {
 			b.Put(key, value)
 		}
-		records := changelog.Records("state", 3, b, nil)
+		records := changelog.Records("state", 3, b, nil, func() *kgo.Record { return new(kgo.Record) })
 		if len(key) == 0 || len(key) > statestore.KeyMax {
 			if b.Err() == nil || len(records) != 0 {
 				t.Fatalf("key of %d bytes: %v, %d records", len(key), b.Err(), len(records))

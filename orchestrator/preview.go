@@ -187,7 +187,7 @@ func (p *processor) preview(inst *sagas.Instance, prop Proposal, record *topolog
 	for _, e := range effects {
 		switch e := e.(type) {
 		case sagas.Command:
-			rec := p.command(&e, &origin{rec: record, wid: prop.WorkflowID, event: ev})
+			rec := p.command(apart{}, &e, &origin{rec: record, wid: prop.WorkflowID, event: ev})
 			r := PreviewRecord{Kind: "command", Topic: rec.Topic, Partition: protocol.Partition(rec.Key, p.partitions), Key: string(rec.Key),
 				Path: e.Path, Op: e.Op.String(), Participant: e.Participant, Command: e.Name, SagaKey: e.Key, Attempt: e.Attempt, Payload: words.JSON(x.Payload(e.Path, e.Op, jsonOr(rec.Value)))}
 			for _, h := range rec.Headers {

@@ -31,6 +31,10 @@ type processor struct {
 	headers []protocol.Header // scratch of Decode
 	encoded []byte            // scratch of store: the cycle copies what is put
 	fact    []byte            // scratch of lifecycle
+	wid     []byte            // scratch of key
+
+	outgoing []protocol.Header // scratch of command
+	source   protocol.Source   // scratch of lifecycle
 }
 
 // Process is the walk of one record: decode (already done) -> load -> advance -> stage. All that it

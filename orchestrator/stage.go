@@ -47,14 +47,14 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 	for i, e := range effects {
 		switch e := e.(type) {
 		case sagas.Command:
-			rec := p.command(&e, o)
+			rec := p.command(c, &e, o)
 			if w, ok := formatted[i]; ok {
 				w.inFormat(rec)
 			}
 			c.Emit(rec)
 			p.counts.command(&e)
 		case sagas.Lifecycle:
-			rec, err := p.lifecycle(&e, o)
+			rec, err := p.lifecycle(c, &e, o)
 			if err != nil {
 				return err
 			}
@@ -102,33 +102,46 @@ func (p *processor) stage(c *topology.Cycle, o *origin, next *sagas.Instance, ef
 	return nil
 }
 
+// maker gives memory for records: a cycle, or the collector.
+type maker interface {
+	NewRecord(headers int) *topology.Record
+	Bytes(n int) []byte
+}
+
+// apart makes records that stay, for who has no cycle.
+type apart struct{}
+
+func (apart) NewRecord(headers int) *topology.Record {
+	return &topology.Record{Headers: make([]topology.Header, 0, headers)}
+}
+
+func (apart) Bytes(n int) []byte { return make([]byte, n) }
+
 // command is the record of one command: the protocol in headers, the payload as it is.
-func (p *processor) command(e *sagas.Command, o *origin) *topology.Record {
+func (p *processor) command(c maker, e *sagas.Command, o *origin) *topology.Record {
 	op := protocol.Op(e.Op.String())
 	token := protocol.Token{WorkflowID: e.WorkflowID, Run: e.Run, Path: e.Path, Op: op, Round: e.Round, Attempt: e.Attempt}
 	key := o.recordKey(e.WorkflowID)
-	return &topology.Record{
-		Topic: e.Topic, Partition: topology.ByKey, Key: key, Value: e.Payload,
-		Headers: recordHeaders(protocol.Command{
-			Token: token.Encode(p.cfg.TokenSecret), WorkflowID: e.WorkflowID, Op: op, Name: e.Name,
-			Key: e.Key, ForwardKey: e.ForwardKey, Attempt: e.Attempt, Deadline: int64(e.Deadline),
-			ReplyTo: p.topics.Replies, ReplyPartition: protocol.Partition(key, p.partitions),
-			Definition: definitionRef{e.Type, e.Version}.String(), Trace: e.Trace, ContentType: protocol.ContentJSON,
-		}.Headers()),
+	cmd := protocol.Command{
+		Token: token.Encode(p.cfg.TokenSecret), WorkflowID: e.WorkflowID, Op: op, Name: e.Name,
+		Key: e.Key, ForwardKey: e.ForwardKey, Attempt: e.Attempt, Deadline: int64(e.Deadline),
+		ReplyTo: p.topics.Replies, ReplyPartition: protocol.Partition(key, p.partitions),
+		Definition: definitionRef{e.Type, e.Version}.String(), Trace: e.Trace, ContentType: protocol.ContentJSON,
 	}
-}
-
-// factRecord is a record of a fact with its headers beside it: one piece of memory instead of two.
-type factRecord struct {
-	record  topology.Record
-	headers [3]topology.Header
+	p.outgoing = cmd.AppendHeaders(p.outgoing[:0], c.Bytes(cmd.HeaderBytes())[:0])
+	rec := c.NewRecord(len(p.outgoing))
+	rec.Topic, rec.Partition, rec.Key, rec.Value = e.Topic, topology.ByKey, key, e.Payload
+	for i := range p.outgoing {
+		rec.Headers = append(rec.Headers, topology.Header(p.outgoing[i]))
+	}
+	return rec
 }
 
 // seqMost is the length of the largest number of a fact in decimal.
 const seqMost = 20
 
 // lifecycle is the record of one fact, in Avro's single-object encoding.
-func (p *processor) lifecycle(e *sagas.Lifecycle, o *origin) (*topology.Record, error) {
+func (p *processor) lifecycle(c maker, e *sagas.Lifecycle, o *origin) (*topology.Record, error) {
 	fact := protocol.Lifecycle{
 		WorkflowID: e.WorkflowID, Run: e.Run, Seq: e.Seq, Rev: e.Rev, At: int64(e.At), Kind: string(e.Kind), Path: e.Path,
 		Phase: e.Phase.String(), Attention: e.Attention, Cause: e.Cause, Detail: details(e.Detail),
@@ -136,10 +149,9 @@ func (p *processor) lifecycle(e *sagas.Lifecycle, o *origin) (*topology.Record, 
 	if e.Type != "" {
 		fact.Definition = definitionRef{e.Type, e.Version}.String()
 	}
-	var source protocol.Source
 	if rec := o.rec; rec != nil {
-		source = protocol.Source{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}
-		fact.Source = &source
+		p.source = protocol.Source{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}
+		fact.Source = &p.source
 	}
 	buf, err := protocol.AppendLifecycle(p.fact[:0], &fact)
 	if err != nil {
@@ -147,25 +159,19 @@ func (p *processor) lifecycle(e *sagas.Lifecycle, o *origin) (*topology.Record, 
 	}
 	p.fact = buf
 	// The value, and behind it the number that goes into a header.
-	value := append(make([]byte, 0, len(buf)+seqMost), buf...)
+	value := append(c.Bytes(len(buf) + seqMost)[:0], buf...)
 	seq := strconv.AppendUint(value[len(value):], e.Seq, 10)
-	f := &factRecord{headers: [3]topology.Header{
-		{Key: protocol.HeaderKind, Value: kindText(e.Kind)},
-		{Key: protocol.HeaderSeq, Value: seq},
-		contentAvro,
-	}}
-	f.record = topology.Record{
-		Topic: p.topics.Lifecycle, Partition: topology.ByKey, Key: o.recordKey(e.WorkflowID), Value: value[:len(value):len(value)],
-		Headers: f.headers[:],
-	}
+	rec := c.NewRecord(3)
+	rec.Topic, rec.Partition, rec.Key, rec.Value = p.topics.Lifecycle, topology.ByKey, o.recordKey(e.WorkflowID), value[:len(value):len(value)]
+	rec.Headers = append(rec.Headers, topology.Header{Key: protocol.HeaderKind, Value: kindText(e.Kind)},
+		topology.Header{Key: protocol.HeaderSeq, Value: seq}, contentAvro)
 	if p.cfg.CloudEvents {
 		p.headers = fact.AppendCloudEvent(p.headers[:0], value)
-		f.record.Headers = append(make([]topology.Header, 0, len(f.headers)+len(p.headers)), f.headers[:]...)
 		for _, h := range p.headers {
-			f.record.Headers = append(f.record.Headers, topology.Header(h))
+			rec.Headers = append(rec.Headers, topology.Header(h))
 		}
 	}
-	return &f.record, nil
+	return rec, nil
 }
 
 // kindText is the text of a kind; the records of a kind share it.

@@ -32,7 +32,7 @@ func TestEveryFactCanBeWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		kinds++
-		if _, err := p.lifecycle(&sagas.Lifecycle{WorkflowID: "t/1", Type: "t", Kind: sagas.Kind(kind), Phase: sagas.Running}, &origin{}); err != nil {
+		if _, err := p.lifecycle(apart{}, &sagas.Lifecycle{WorkflowID: "t/1", Type: "t", Kind: sagas.Kind(kind), Phase: sagas.Running}, &origin{}); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
 		return true
@@ -54,7 +54,7 @@ func TestLifecycleCloudEvents(t *testing.T) {
 	p := &processor{topics: protocol.Topics{Lifecycle: "l"}}
 	fact := &sagas.Lifecycle{WorkflowID: "order/é 1", Run: 2, Seq: 7, At: 1_767_225_600_123, Type: "order", Kind: sagas.KindStepDone, Path: "lines[a b]/reserve", Phase: sagas.Running}
 	headers := func() string {
-		rec, err := p.lifecycle(fact, &origin{})
+		rec, err := p.lifecycle(apart{}, fact, &origin{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/amendsio/amends/sagas"
@@ -24,7 +25,14 @@ func appendPageKey(dst []byte, wid string, page sagas.PageKey) []byte {
 // open reads the instance as this cycle leaves it, nil when there is none. Its pages are read as they
 // are asked for.
 func (p *processor) open(c *topology.Cycle, wid string) (*sagas.Record, error) {
-	value, found, err := c.Get([]byte(wid))
+	id := p.key(wid)
+	if rec, ok := c.Object(id).(*sagas.Record); ok {
+		if checkKept != nil {
+			checkKept(c, wid, rec)
+		}
+		return rec, nil
+	}
+	value, found, err := c.Get(id)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -35,6 +43,36 @@ func (p *processor) open(c *topology.Cycle, wid string) (*sagas.Record, error) {
 		return value, err
 	})
 	return rec, unreadable(wid, err)
+}
+
+// checkKept is set by tests: what is kept must be what is stored.
+var checkKept func(c *topology.Cycle, wid string, kept *sagas.Record)
+
+// key is wid as a key, for calls that copy it.
+func (p *processor) key(wid string) []byte {
+	p.wid = append(p.wid[:0], wid...)
+	return p.wid
+}
+
+// Memory of an instance beside its texts, of which the stored record is a measure.
+var (
+	instanceBytes = int(reflect.TypeFor[sagas.Instance]().Size() + reflect.TypeFor[sagas.Record]().Size())
+	stepBytes     = int(reflect.TypeFor[sagas.StepState]().Size())
+	frameBytes    = int(reflect.TypeFor[sagas.Frame]().Size())
+)
+
+// put writes the record of next. The next event finds the instance as it is in memory, unless that may be far:
+// it lies in pages, or is at its end.
+func (p *processor) put(c *topology.Cycle, wid string, value []byte, next *sagas.Instance) {
+	var kept *sagas.Record
+	if next.Phase.Active() {
+		kept = sagas.KeepRecord(value, next)
+	}
+	if kept == nil {
+		c.Put(p.key(wid), value)
+		return
+	}
+	c.PutObject(p.key(wid), value, kept, 2*len(value)+instanceBytes+len(next.Steps)*stepBytes+len(next.Frames)*frameBytes)
 }
 
 // unreadable marks the errors that say that a stored instance cannot be read.
@@ -67,7 +105,7 @@ func (p *processor) store(c *topology.Cycle, o *origin, next *sagas.Instance) er
 	}
 	if next == nil {
 		o.stored.Drop(put)
-		c.Delete([]byte(o.wid))
+		c.Delete(p.key(o.wid))
 		return nil
 	}
 	value := o.stored.Write(p.encoded[:0], next, put)
@@ -80,7 +118,7 @@ func (p *processor) store(c *topology.Cycle, o *origin, next *sagas.Instance) er
 	if value[0] > firstFormat && p.definitions.current.Load().Level() < levelFull {
 		return fmt.Errorf("%w: record format %d", errAboveLevel, value[0])
 	}
-	c.Put([]byte(o.wid), value)
+	p.put(c, o.wid, value, next)
 	return nil
 }
 

@@ -22,9 +22,23 @@ type Command struct {
 
 // Headers returns the record headers. They share one buffer.
 func (c Command) Headers() []Header {
+	return c.AppendHeaders(make([]Header, 0, CommandHeaders), make([]byte, 0, c.HeaderBytes()))
+}
+
+// CommandHeaders is the most headers that a command has.
+const CommandHeaders = 14
+
+// HeaderBytes bounds what the values of the headers need together.
+func (c *Command) HeaderBytes() int {
 	const numbers = 3 * 20
-	w := newHeaderWriter(14, numbers+len(c.Token)+len(c.WorkflowID)+len(c.Op)+len(c.Name)+2*len(c.Key)+
-		len(c.ForwardKey)+len(c.ReplyTo)+len(c.Definition)+len(c.Trace)+len(c.ContentType))
+	return numbers + len(c.Token) + len(c.WorkflowID) + len(c.Op) + len(c.Name) + 2*len(c.Key) +
+		len(c.ForwardKey) + len(c.ReplyTo) + len(c.Definition) + len(c.Trace) + len(c.ContentType)
+}
+
+// AppendHeaders is Headers in the caller's memory: the headers behind dst, their values behind buf, which has
+// room for HeaderBytes more.
+func (c *Command) AppendHeaders(dst []Header, buf []byte) []Header {
+	w := headerWriter{dst, buf}
 	w.add(HeaderToken, c.Token)
 	w.add(HeaderWorkflowID, c.WorkflowID)
 	w.add(HeaderOp, string(c.Op))

@@ -69,6 +69,16 @@ func OpenRecord(b []byte, read func(PageKey) ([]byte, error)) (*Record, error) {
 	return r, nil
 }
 
+// KeepRecord is what OpenRecord would make of value, which Write has made of inst, without reading it: for
+// who keeps it in memory until the next event. It shares inst, which nobody may change; any number of events
+// may use it, one after the other. nil: inst lies in pages, and is to be read.
+func KeepRecord(value []byte, inst *Instance) *Record {
+	if len(value) == 0 || value[0] == formatPaged || inst.shelf != nil {
+		return nil
+	}
+	return &Record{inst: inst}
+}
+
 // Head is the instance without the items that lie in pages: enough to choose the plan, not for Step.
 // nil for no instance.
 func (r *Record) Head() *Instance {

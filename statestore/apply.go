@@ -71,18 +71,25 @@ func (s *Store) prepare(b *Batch) error {
 	b.pb.Reset()
 	b.timers.reset()
 	b.counts.reset()
+	b.entries = b.entries[:0]
 	for _, i := range b.order {
 		e := &b.ents[i]
-		if !e.known || stale {
-			if err := b.load(e); err != nil {
-				return classify(err, false)
-			}
-		}
 		var old, now Entry
 		var err error
-		if e.found {
-			if old, err = s.entry(e.key, e.old); err != nil {
-				return err
+		kept := s.objects.find(e.key)
+		found := kept != nil
+		if found { // what was derived from the stored value is known without reading it
+			old = kept.entry
+		} else {
+			if !e.known || stale {
+				if err := b.load(e); err != nil {
+					return classify(err, false)
+				}
+			}
+			if found = e.found; found {
+				if old, err = s.entry(e.key, e.old); err != nil {
+					return err
+				}
 			}
 		}
 		b.scratch = appendData(b.scratch[:0], e.key)
@@ -91,7 +98,7 @@ func (s *Store) prepare(b *Batch) error {
 				return err
 			}
 			err = b.pb.Set(b.scratch, e.val, nil)
-		} else if e.found {
+		} else if found {
 			err = b.pb.Delete(b.scratch, nil)
 		}
 		if err != nil {
@@ -100,6 +107,7 @@ func (s *Store) prepare(b *Batch) error {
 		if err := b.derive(e.key, old, now); err != nil {
 			return classify(err, false)
 		}
+		b.entries = append(b.entries, now)
 	}
 	if stale {
 		b.base = s.appliedCount()
@@ -146,6 +154,10 @@ func (s *Store) write(b *Batch, p Position) error {
 	}
 	s.timers.apply(&b.timers)
 	s.counts.set(counted)
+	for n, i := range b.order {
+		e := &b.ents[i]
+		s.objects.set(e.key, e.object, b.entries[n], e.weight)
+	}
 	s.advance(p, applied)
 	return nil
 }

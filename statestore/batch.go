@@ -37,6 +37,7 @@ type Batch struct {
 	prepared bool
 	timers   timerChanges
 	counts   countChange
+	entries  []Entry // of the writes in order, for what is kept of them
 	scratch  []byte
 }
 
@@ -48,6 +49,9 @@ type batchEntry struct {
 	known bool
 	found bool // the store holds the key; only when known
 	state writeState
+
+	object any // what is to be kept of val
+	weight int
 }
 
 type writeState uint8
@@ -65,6 +69,9 @@ type undoEntry struct {
 	val   []byte
 	err   error
 	fault bool // the write was refused; restore err only
+
+	object any
+	weight int
 }
 
 // Savepoint is a moment in a batch. It is valid until Reset, or until a
@@ -74,8 +81,10 @@ type Savepoint struct {
 	undo int
 }
 
-// NewBatch returns an empty batch.
+// NewBatch returns an empty batch. What was kept by PutObject is forgotten: a
+// new user of the store begins with what is stored.
 func (s *Store) NewBatch() *Batch {
+	s.objects.clear()
 	return &Batch{s: s, seed: maphash.MakeSeed()}
 }
 
@@ -107,18 +116,49 @@ func (b *Batch) Put(key, value []byte) {
 		b.refuse(fmt.Errorf("%w: value of %d bytes, at most %d", ErrLimit, len(value), ValueMax))
 		return
 	}
-	b.write(key, put, value)
+	b.write(key, put, value, nil, 0)
+}
+
+// PutObject is Put, and gives what the caller has made of value, which takes
+// about weight bytes of memory. Object gives it back: from this batch at once,
+// from others when this one was applied, as long as there is room for it and
+// until the key is written again. Nobody may change object any more.
+func (b *Batch) PutObject(key, value []byte, object any, weight int) {
+	if len(value) > ValueMax {
+		b.Put(key, value) // which refuses it
+		return
+	}
+	b.write(key, put, value, object, weight)
+}
+
+// Object is what was given to PutObject with the value that Get would return,
+// or nil when it is not there any more: then Get it.
+func (b *Batch) Object(key []byte) any {
+	if b.s.objects.limit == 0 {
+		return nil
+	}
+	i, err := b.entry(key)
+	if err != nil {
+		return nil
+	}
+	switch e := &b.ents[i]; e.state {
+	case put:
+		return e.object
+	case deleted:
+		return nil
+	}
+	return b.s.objects.use(key)
 }
 
 // Delete removes key. It is written to the changelog even when the store does
 // not hold the key.
-func (b *Batch) Delete(key []byte) { b.write(key, deleted, nil) }
+func (b *Batch) Delete(key []byte) { b.write(key, deleted, nil, nil, 0) }
 
 // Err reports a write that was refused since the last savepoint that was gone
 // back to. Such a batch must not be committed; Apply refuses it.
 func (b *Batch) Err() error { return b.err }
 
-func (b *Batch) write(key []byte, state writeState, value []byte) {
+func (b *Batch) write(key []byte, state writeState, value []byte, object any, weight int) {
 	i, err := b.entry(key)
 	if err != nil {
 		b.refuse(err)
@@ -126,13 +166,13 @@ func (b *Batch) write(key []byte, state writeState, value []byte) {
 	}
 	b.prepared = false
 	e := &b.ents[i]
-	b.undo = append(b.undo, undoEntry{entry: i, state: e.state, val: e.val})
+	b.undo = append(b.undo, undoEntry{entry: i, state: e.state, val: e.val, object: e.object, weight: e.weight})
 	if e.state == unwritten {
 		b.order = append(b.order, i)
 		b.bytes += len(e.key)
 	}
 	b.bytes += len(value) - len(e.val)
-	e.state, e.val = state, nil
+	e.state, e.val, e.object, e.weight = state, nil, object, weight
 	if state == put {
 		e.val = b.mem.copy(value)
 	}
@@ -164,7 +204,7 @@ func (b *Batch) Rollback(sp Savepoint) {
 		}
 		e := &b.ents[u.entry]
 		b.bytes += len(u.val) - len(e.val)
-		e.state, e.val = u.state, u.val
+		e.state, e.val, e.object, e.weight = u.state, u.val, u.object, u.weight
 		if u.state == unwritten {
 			b.order = b.order[:len(b.order)-1] // first writes are undone last in, first out
 			b.bytes -= len(e.key)
@@ -188,6 +228,8 @@ func (b *Batch) Reset() {
 	b.mem.reset()
 	b.timers.reset()
 	b.counts.reset()
+	clear(b.entries)
+	b.entries = b.entries[:0]
 	b.s.rest()
 }
 

@@ -55,4 +55,7 @@
 //     (TestConformance, TestBulkIsLoad, TestCountsOfAnotherRelease)
 //  11. What was read from a batch, and what All yields, stays unchanged until
 //     Reset. (TestBatchMemory)
+//  12. What was kept by PutObject is given back only with the value that it was
+//     put with: what was rolled back, dropped, or written over leaves nothing
+//     behind, and NewBatch forgets all of it. (TestConformance)
 package statestore

@@ -30,6 +30,9 @@ type Options struct {
 	Index Indexer
 	// Logger gets what Pebble has to say. Default: silent.
 	Logger *slog.Logger
+	// ObjectBytes bounds the memory of what PutObject keeps. Default: nothing is
+	// kept.
+	ObjectBytes int
 	// MemTableSize is the size at which writes are flushed, in bytes, from
 	// 1 MiB to 16 MiB. Default: what Shared.Divide made of a budget, or 4 MiB.
 	MemTableSize uint64
@@ -65,6 +68,7 @@ type Store struct {
 	counts   counts
 	loading  *Batch // of Load
 	reader   reader // of the writing goroutine
+	objects  objects
 	calls    calls
 	failed   atomic.Pointer[failure]
 	opened   atomic.Bool // Open returned the store: failures go to onFail
@@ -100,6 +104,7 @@ func Open(o Options) (_ *Store, err error) {
 	}
 	s := &Store{dir: o.Dir, index: o.Index, log: o.Logger, onFail: o.OnFailure, seed: maphash.MakeSeed()}
 	s.calls.idle = make(chan struct{})
+	s.objects.init(max(0, o.ObjectBytes))
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

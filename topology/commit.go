@@ -281,7 +281,7 @@ func (t *task) commit(ctx context.Context, c *Cycle) (next int64, err error) {
 	if err := t.mayCommit(); err != nil {
 		return 0, err
 	}
-	t.mutations = changelog.Records(t.cfg.Changelog, t.id, c.batch, t.mutations[:0])
+	t.mutations = changelog.Records(t.cfg.Changelog, t.id, c.batch, t.mutations[:0], func() *kgo.Record { return &c.room.records.take(1)[0] })
 	c.stats.Outputs, c.stats.Mutations = len(c.outs), len(t.mutations)
 
 	began := t.cfg.Clock()

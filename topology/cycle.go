@@ -31,6 +31,7 @@ type Cycle struct {
 	batch    *statestore.Batch
 	outs     []*kgo.Record
 	outBytes int
+	room     room
 
 	// What it was made from.
 	inBytes   int
@@ -79,6 +80,18 @@ func (c *Cycle) Put(key, value []byte) {
 	c.batch.Put(key, value)
 }
 
+// PutObject is Put, and gives what value means to the processor, which takes
+// about weight bytes of memory. Nobody may change object any more.
+func (c *Cycle) PutObject(key, value []byte, object any, weight int) {
+	c.touch(key)
+	c.batch.PutObject(key, value, object, weight)
+}
+
+// Object is what PutObject was given with the value that Get would return, or
+// nil: then Get it. It is forgotten when there is no room for it, when the key is
+// written again, and whenever the task begins anew.
+func (c *Cycle) Object(key []byte) any { return c.batch.Object(key) }
+
 // Delete removes an entry. The key is copied.
 func (c *Cycle) Delete(key []byte) {
 	c.touch(key)
@@ -105,6 +118,19 @@ func (c *Cycle) Emit(rec *Record) {
 	c.outs = append(c.outs, rec)
 	c.outBytes += size
 }
+
+// NewRecord returns an empty record for Emit in memory of the cycle, with room for
+// that many headers: Headers has the length 0. It is valid until Process (or
+// whatever was called) has returned, and may be dropped.
+func (c *Cycle) NewRecord(headers int) *Record {
+	rec := &c.room.records.take(1)[0]
+	rec.Headers = c.room.headers.take(headers)[:0]
+	return rec
+}
+
+// Bytes returns n zero bytes in memory of the cycle, for keys, values and headers
+// of records that are emitted. What is given to Put is copied and needs none.
+func (c *Cycle) Bytes(n int) []byte { return c.room.bytes.take(n) }
 
 // Scan visits the entries under prefix that come after the key after, in key
 // order, until fn returns false. It sees the store as the last commit left it,
@@ -135,11 +161,19 @@ func (c *Cycle) Failpoint(name string) error {
 	return c.crashed
 }
 
+// newCycle makes the cycle that a task uses again and again, until an error.
+func newCycle(t *task) *Cycle {
+	c := &Cycle{task: t, batch: t.store.NewBatch(), hit: make(map[string]bool)}
+	c.room.init()
+	return c
+}
+
 // reset makes c ready for the next cycle. The batch and the slices are reused.
 func (c *Cycle) reset(now int64, started time.Time) {
 	c.now, c.started = now, started
 	c.batch.Reset()
 	clear(c.outs)
+	c.room.reset()
 	c.outs, c.outBytes, c.inBytes = c.outs[:0], 0, 0
 	c.stats = CycleStats{Task: c.task.id}
 	c.woke, c.taken, c.fired, c.lastTimer, c.lastTaken = false, 0, 0, nil, nil

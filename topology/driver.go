@@ -70,7 +70,7 @@ func NewDriver(cfg Config, partitions, tasks int32) (*Driver, error) {
 // on where the progress record says.
 func (d *Driver) start(t *drivenTask) error {
 	fs := vfs.NewMem()
-	store, err := statestore.Open(statestore.Options{Dir: "/task", FS: fs, Index: d.cfg.Index})
+	store, err := statestore.Open(statestore.Options{Dir: "/task", FS: fs, Index: d.cfg.Index, ObjectBytes: d.cfg.objectBytes(1)})
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (d *Driver) start(t *drivenTask) error {
 	if s, ok := t.processor.(Starter); ok && s.WakeAtStart() {
 		t.woken.Store(true)
 	}
-	t.current = &Cycle{task: t.task, batch: store.NewBatch(), hit: make(map[string]bool)}
+	t.current = newCycle(t.task)
 	return nil
 }
 
@@ -162,10 +162,13 @@ func (d *Driver) produce(_ context.Context, rec *kgo.Record, done func(*kgo.Reco
 			return
 		}
 	}
+	// Batch and cycle use their memory again after the commit.
 	out := *rec
+	out.Key, out.Value, out.Headers = bytes.Clone(rec.Key), bytes.Clone(rec.Value), slices.Clone(rec.Headers)
+	for i := range out.Headers {
+		out.Headers[i].Value = bytes.Clone(out.Headers[i].Value)
+	}
 	if rec.Topic == d.cfg.Changelog {
-		// The batch's memory is reused after the commit.
-		out.Key, out.Value = bytes.Clone(rec.Key), bytes.Clone(rec.Value)
 		rec.Offset = int64(len(d.tasks[rec.Partition].log) + d.changes)
 		d.changes++
 	}

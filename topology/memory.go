@@ -7,6 +7,7 @@ package topology
 //	1/8  restores that fill empty stores, over those at the same time
 //	1/8  records that wait in the queues of tasks
 //	1/16 fetches under way
+//	1/32 what processors keep of entries that they wrote (Cycle.PutObject), at most 32 MiB
 //
 // What is left is for batches (Limits.CycleBytes, per task), clients, and the
 // collector. Each limit that a Config sets itself stays an upper bound.
@@ -16,6 +17,7 @@ const (
 	restoreMemoryMost  = 256 << 20
 	queueBytesLeast    = 256 << 10
 	fetchBytesLeast    = 1 << 20
+	objectBytesMost    = 32 << 20
 )
 
 // divide sets what depends on the number of tasks that this process may have
@@ -33,3 +35,12 @@ func (c *Config) divide(tasks int32) {
 // unflushed is the memory for writes that are not flushed yet, 0 for the
 // default of the stores.
 func (c *Config) unflushed() int64 { return c.Memory / 8 }
+
+// objectBytes is the memory of one task for Cycle.PutObject.
+func (c *Config) objectBytes(tasks int32) int {
+	most := int64(objectBytesMost)
+	if c.Memory > 0 {
+		most = min(most, c.Memory/32)
+	}
+	return int(most / int64(max(1, tasks)))
+}

@@ -89,7 +89,8 @@ func (r *replica) openStore() error {
 func (r *replica) open() (*statestore.Store, error) {
 	return statestore.Open(statestore.Options{
 		Dir: r.dir, FS: r.cfg.FS, Shared: r.w.shared, Index: r.cfg.Index, Logger: r.log,
-		OnFailure: func(err error) { (*r.faulted.Load())(err) },
+		ObjectBytes: r.cfg.objectBytes(r.tasks),
+		OnFailure:   func(err error) { (*r.faulted.Load())(err) },
 		Identity: statestore.Identity{
 			Format: StoreFormat(r.cfg.IndexVersion), Cluster: r.w.layout.cluster, Topic: r.cfg.Changelog, TopicID: r.w.layout.changelog,
 			Partition: r.id, Partitions: r.tasks,

@@ -258,7 +258,7 @@ func (t *task) live() error {
 	if s, ok := t.processor.(Starter); ok && s.WakeAtStart() {
 		t.woken.Store(true)
 	}
-	t.current = &Cycle{task: t, batch: t.store.NewBatch(), hit: make(map[string]bool)}
+	t.current = newCycle(t)
 	t.publish(t.store.Position().Next)
 	t.serving.Store(t.store)
 	t.set(TaskRunning, "")

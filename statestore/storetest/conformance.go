@@ -16,6 +16,8 @@ import (
 // the answers of each, and the whole dump after each Apply, Load and reopen.
 func Conformance(t *rapid.T) {
 	c := &conformance{t: t, fs: vfs.NewMem(), model: NewModel(Index)}
+	// None, so little that it is always full, and more than is needed.
+	c.objects = rapid.SampledFrom([]int{0, 1000, 1 << 20}).Draw(t, "bytes for objects")
 	c.open()
 	defer func() { c.check(c.store.Close()) }()
 	t.Repeat(map[string]func(*rapid.T){
@@ -44,6 +46,8 @@ type conformance struct {
 	model *Model
 	batch *statestore.Batch
 
+	objects int // bytes for what is kept of values
+
 	writes []statestore.Mutation // what the batch holds, in order, with repeats
 	marks  []savepoint
 }
@@ -63,7 +67,7 @@ var (
 
 func (c *conformance) open() {
 	var err error
-	c.store, err = statestore.Open(statestore.Options{Dir: "task", FS: c.fs, Index: Index, Identity: statestore.Identity{Format: 1}})
+	c.store, err = statestore.Open(statestore.Options{Dir: "task", FS: c.fs, Index: Index, Identity: statestore.Identity{Format: 1}, ObjectBytes: c.objects})
 	c.check(err)
 	c.batch = c.store.NewBatch()
 	c.reset()
@@ -87,7 +91,11 @@ func (c *conformance) put(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "empty") == 0 {
 		value = []byte{}
 	}
-	c.batch.Put(key, value)
+	if rapid.Bool().Draw(t, "with object") {
+		c.batch.PutObject(key, value, string(value), len(value))
+	} else {
+		c.batch.Put(key, value)
+	}
 	c.writes = append(c.writes, statestore.Mutation{Key: key, Value: value})
 }
 
@@ -113,6 +121,9 @@ func (c *conformance) get(t *rapid.T) {
 	if string(value) != want || found != wantFound || found && value == nil {
 		t.Fatalf("batch: get %q: %q %v, want %q %v", key, value, found, want, wantFound)
 	}
+	if object := c.batch.Object([]byte(key)); object != nil && (object != want || !wantFound) {
+		t.Fatalf("object of %q: %q, want that of %q %v", key, object, want, wantFound)
+	}
 }
 
 func (c *conformance) mark(*rapid.T) {
@@ -137,6 +148,15 @@ func (c *conformance) apply(t *rapid.T) {
 	c.model.Apply(c.writes, p)
 	c.reset()
 	c.same()
+	if again := rapid.IntRange(0, 9).Draw(t, "new batch"); again == 0 {
+		c.batch = c.store.NewBatch()
+		for key := range c.model.Data {
+			if c.batch.Object([]byte(key)) != nil {
+				t.Fatalf("object of %q after NewBatch", key)
+			}
+		}
+		c.reset()
+	}
 }
 
 func (c *conformance) load(t *rapid.T) {
