@@ -230,6 +230,92 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestClientCertificate connects to brokers that take nobody without a certificate of their authority.
+func TestClientCertificate(t *testing.T) {
+	emptyHome(t)
+	dir := t.TempDir()
+	ca, pair := makeCertificates(t, dir)
+	authority, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authority)
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := write(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	base := []string{"--brokers", c.ListenAddrs()[0], "--tls", "--tls-ca", ca}
+	if err := reach(t, append(base, "--tls-cert", ca, "--tls-key", key)...); err != nil {
+		t.Errorf("with a certificate: %v", err)
+	}
+	if err := reach(t, base...); err == nil {
+		t.Error("without a certificate: taken")
+	}
+	_, strangers := makeCertificates(t, t.TempDir())
+	der, err = x509.MarshalPKCS8PrivateKey(strangers.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := write(t, "theirs.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: strangers.Certificate[0]})))
+	if err := reach(t, append(base, "--tls-cert", theirs, "--tls-key", write(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))))...); err == nil {
+		t.Error("with a certificate of another authority: taken")
+	}
+	java := write(t, "client.properties", "bootstrap.servers="+c.ListenAddrs()[0]+"\nsecurity.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location="+ca+
+		"\nssl.keystore.type=PEM\nssl.keystore.location="+write(t, "both.pem", string(authority)+readText(t, key))+"\n")
+	if err := reach(t, "--kafka-config", java); err != nil {
+		t.Errorf("with a certificate as a Java client has it: %v", err)
+	}
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	src, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(src)
+}
+
+// TestTokenFile: a login with OAUTHBEARER sends the token that the file has at that moment, so that whoever renews
+// the file renews the login.
+func TestTokenFile(t *testing.T) {
+	emptyHome(t)
+	file := write(t, "token", "first\n")
+	_, s, err := connect(t, "--sasl-mechanism", "OAUTHBEARER", "--sasl-token-file", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := saslMechanism(s)
+	if err != nil || m.Name() != "OAUTHBEARER" {
+		t.Fatalf("%v %v", m, err)
+	}
+	for _, token := range []string{"first", "second"} {
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, hello, err := m.Authenticate(t.Context(), "broker:9092")
+		if want := "n,,\x01auth=Bearer " + token + "\x01\x01"; err != nil || string(hello) != want {
+			t.Errorf("the broker is told %q (%v), want %q", hello, err, want)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := m.Authenticate(t.Context(), "broker:9092"); err == nil || !strings.Contains(err.Error(), "sasl-token-file") {
+		t.Errorf("without the file: %v", err)
+	}
+	if _, _, err := connect(t, "--sasl-mechanism", "OAUTHBEARER"); err == nil || !strings.Contains(err.Error(), "needs sasl-token-file") {
+		t.Errorf("without a file: %v", err)
+	}
+}
+
 // reach asks the brokers of a command line something.
 func reach(t *testing.T, args ...string) error {
 	t.Helper()

@@ -58,6 +58,31 @@ steps:
 output: {passport: =step.kyc.passport, echo: =step.pay.echo, order: =input.order}
 `
 
+// boundDefinition is started by events of a topic of others.
+const boundDefinition = `
+saga: bound
+version: 1
+pii: [input.card]
+id: =input.order
+start:
+  topic: priv.requested
+  when: =event.amount > 0
+  input: {order: =event.order, card: =event.holder.card, amount: =event.amount}
+steps:
+  - {id: nap, sleep: {for: 1h}}
+`
+
+// boundEvents are one that starts an instance, and some that cannot: without JSON, with text for a number, without an
+// order, with text for the holder, and the first once more with another card.
+var boundEvents = []string{
+	`{"order":"b-1","amount":1,"holder":{"card":"` + canaryCard + `"}}`,
+	`{"order":"b-2","amount":1,"holder":{"card":"` + canaryBroken,
+	`{"order":"b-3","amount":"` + canaryBroken + `","holder":{"card":"` + canaryCard + `"}}`,
+	`{"amount":1,"holder":{"card":"` + canaryCard + `"}}`,
+	`{"order":"b-5","amount":1,"holder":"` + canaryCard + `"}`,
+	`{"order":"b-1","amount":1,"holder":{"card":"` + canaryCard + `-other"}}`,
+}
+
 // sink keeps what is written to it.
 type sink struct {
 	mu sync.Mutex
@@ -168,7 +193,7 @@ func TestNothingPrivateIsShown(t *testing.T) {
 	address := "127.0.0.1:" + strconv.Itoa(port)
 	base := "http://" + address
 	kafka := []string{"--brokers", b.Addr, "--namespace", "priv"}
-	if code, out, talk := execute(t, append([]string{"apply", write(t, "private.yaml", privateDefinition)}, kafka...)...); code != exitOK {
+	if code, out, talk := execute(t, append([]string{"apply", write(t, "private.yaml", privateDefinition), write(t, "bound.yaml", boundDefinition)}, kafka...)...); code != exitOK {
 		t.Fatalf("apply: exit %d %s%s", code, out, talk)
 	}
 	var logs sink
@@ -207,7 +232,7 @@ func TestNothingPrivateIsShown(t *testing.T) {
 	for _, id := range []string{"paid", "refused"} {
 		post("/api/v1/instances", `{"type":"private","id":"`+id+`","input":`+input+`}`)
 	}
-	intake, err := kgo.NewClient(kgo.SeedBrokers(b.Addr))
+	intake, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.AllowAutoTopicCreation())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +244,11 @@ func TestNothingPrivateIsShown(t *testing.T) {
 		`{"kind":"strange","type":"nobody-knows","input":{"card":"` + canaryBroken + `"}}`,
 	} {
 		if err := intake.ProduceSync(t.Context(), &kgo.Record{Topic: "priv.saga.intake", Value: []byte(value)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, value := range boundEvents {
+		if err := intake.ProduceSync(t.Context(), &kgo.Record{Topic: "priv.requested", Value: []byte(value)}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -238,7 +268,7 @@ func TestNothingPrivateIsShown(t *testing.T) {
 	eventually(t, "the strange records are dead letters", func() bool {
 		_, text, _ := fetch(t, http.MethodGet, base+"/api/v1/dlq", nil, bearer(secretVic)...)
 		letters = orchestrator.Letters{}
-		return json.Unmarshal([]byte(text), &letters) == nil && len(letters.Letters) >= 6
+		return json.Unmarshal([]byte(text), &letters) == nil && len(letters.Letters) >= 6+len(boundEvents)-1
 	})
 	eventually(t, "an alert came", func() bool { return strings.Contains(alerts.String(), "private") })
 	eventually(t, "traces came", func() bool { return strings.Contains(traces.String(), "saga") })
@@ -266,7 +296,7 @@ func TestNothingPrivateIsShown(t *testing.T) {
 			}
 			shown["events of "+id] = firstEvent(t, base+one+"/events", token)
 		}
-		for _, path := range []string{"/api/v1/instances", "/api/v1/dlq", "/api/v1/audit", "/api/v1/tasks", "/api/v1/batches", "/api/v1/census", "/api/v1/definitions/private/1",
+		for _, path := range []string{"/api/v1/bindings", "/api/v1/instances/bound/b-1", "/api/v1/instances/bound/b-1/messages", "/instances/bound/b-1", "/api/v1/instances", "/api/v1/dlq", "/api/v1/audit", "/api/v1/tasks", "/api/v1/batches", "/api/v1/census", "/api/v1/definitions/private/1",
 			"/", "/instances", "/attention", "/dead-letters", "/audit", "/batches", "/tasks", "/cluster", "/definitions/private"} {
 			get(path, token)
 		}
@@ -284,7 +314,7 @@ func TestNothingPrivateIsShown(t *testing.T) {
 	shown["batches"] = shown["GET /api/v1/batches as vic"]
 	server := []string{"--server", base, "--api-token", secretVic}
 	for _, args := range [][]string{
-		{"get", "private/paid", "-o", "json"}, {"get", "private/refused"}, {"history", "private/refused"}, {"explain", "private/refused"}, {"ls"}, {"dlq", "list", "-o", "json"}, {"instance", "export", "private/paid"},
+		{"get", "private/paid", "-o", "json"}, {"get", "private/refused"}, {"history", "private/refused"}, {"explain", "private/refused"}, {"ls"}, {"dlq", "list", "-o", "json"}, {"binding", "list", "-o", "json"}, {"dlq", "list", "-o", "wide"}, {"instance", "export", "private/paid"},
 	} {
 		code, out, talk := execute(t, append(args, server...)...)
 		if code != exitOK {
