@@ -2,10 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/sagas"
 )
 
@@ -139,5 +143,44 @@ func TestDiffCommand(t *testing.T) {
 	}
 	if d := compareTexts(t, shop, string(raw)); len(d.Changes) == 0 || !strings.Contains(d.Changes[0].Text, "another saga") {
 		t.Errorf("another saga: %+v", d.Changes)
+	}
+}
+
+// TestDiffLive compares a file with what a namespace has active.
+func TestDiffLive(t *testing.T) {
+	emptyHome(t)
+	active, err := sagas.ParseDefinition("f", []byte(goodDefinition))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/api/v1/definitions/" + active.Saga
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case path + "/0":
+			_, _ = w.Write(mustJSON(t, orchestrator.DefinitionSource{DefinitionInfo: orchestrator.DefinitionInfo{Type: active.Saga, Version: active.Version, Active: true}, Source: active.Canonical()}))
+		case path + "/stands":
+			_, _ = fmt.Fprintf(w, `{"stands":[{"version":%d,"step":"pay","n":4},{"version":%d,"step":"","n":1}]}`, active.Version, active.Version)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(`{"code":"SG202","detail":"no such definition"}`))
+		}
+	}))
+	defer server.Close()
+	next := write(t, "next.yaml", edit(t, goodDefinition, "version: 1", "version: 2"))
+	code, out, talk := execute(t, "def", "diff", "--live", next, "--server", server.URL)
+	for _, says := range []string{active.Saga + "@1 → " + active.Saga + "@2", active.Saga + "@1  4 at pay", active.Saga + "@1  1 between steps"} {
+		if code != exitOK || !strings.Contains(out, says) {
+			t.Errorf("exit %d, nothing of %q in:\n%s%s", code, says, out, talk)
+		}
+	}
+	if code, out, _ := execute(t, "diff", "--live", next, "--server", server.URL, "-o", "json"); code != exitOK || !strings.Contains(out, `"step": "pay"`) {
+		t.Errorf("json: %d %s", code, out)
+	}
+	other := write(t, "other.yaml", edit(t, goodDefinition, "saga: "+active.Saga, "saga: nobody-has-this"))
+	if code, _, talk := execute(t, "diff", "--live", other, "--server", server.URL); code != exitNotFound {
+		t.Errorf("no such saga: %d %s", code, talk)
+	}
+	if code, _, _ := execute(t, "diff", next); code != exitUsage {
+		t.Errorf("one file without --live: %d", code)
 	}
 }
