@@ -90,3 +90,12 @@ func pulses(o Overview) bool {
 	}
 	return false
 }
+
+// windowNote says what time the numbers are of; a moment follows when they are not of all of it.
+func windowNote(o Overview) string {
+	note := "the last " + span(int64(o.Until-o.Since))
+	if o.Counted != 0 {
+		note += ", counted since "
+	}
+	return note
+}

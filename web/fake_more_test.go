@@ -72,6 +72,32 @@ func (f *fake) Cluster(context.Context) (Cluster, error) {
 	return c, f.fail
 }
 
+func (f *fake) Bindings(context.Context) ([]Binding, error) {
+	if f.empty {
+		return nil, f.fail
+	}
+	return []Binding{
+		{Key: "card-payment/orders", Saga: "card-payment", Version: 3, Topic: "shop.orders", Action: "start", When: `value.channel == "web"`, From: "now", Group: "pay.saga.binding.card-payment.orders", Lag: 12},
+		{Key: "card-payment/refunds", Saga: "card-payment", Version: 3, Topic: "bank.refunds", Action: "signal", Signal: "refunded", From: "earliest", Group: "pay.saga.binding.card-payment.refunds", Lag: 48213,
+			Paused: true, By: "mira", Reason: "the bank sends refunds twice", At: f.ago(31 * time.Minute)},
+		{Key: "fx-transfer/rates", Saga: "fx-transfer", Version: 1, Topic: "market.rates", Action: "startOrSignal", Signal: "rate", From: "now", Group: "pay.saga.binding.fx-transfer.rates", Lag: -1, Problem: "the schema registry does not answer; it is tried again"},
+	}, f.fail
+}
+
+func (f *fake) HoldBinding(_ context.Context, key string, paused bool, reason string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.steered = append(f.steered, fmt.Sprint(key, " paused ", paused, " ", reason))
+	return f.fail
+}
+
+func (f *fake) ReplayBinding(_ context.Context, r BindingReplay) (BindingPreview, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.steered = append(f.steered, fmt.Sprint(r.Key, " again ", r.From, " ", r.To, " ", r.DryRun))
+	return BindingPreview{Records: 1204, Matched: 1180, Dead: 2, Written: 1178, Reasons: []string{"INVALID_INPUT: input.amount is missing"}}, f.fail
+}
+
 func (f *fake) Attention(context.Context) ([]AttentionGroup, error) {
 	if f.empty {
 		return nil, f.fail

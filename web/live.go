@@ -12,7 +12,7 @@ import (
 const heartbeat = 20 * time.Second
 
 // topics are what a page may listen to, beside one instance.
-var topics = []string{"all", "cluster", "tasks", "batches", "letters"}
+var topics = []string{"all", "cluster", "tasks", "batches", "letters", "bindings"}
 
 // live is the stream of changes: an event "change" for each, with its id. What changed is not said; the
 // page asks for itself.

@@ -82,6 +82,7 @@ func (p page) nav() []navLink {
 		{"tasks", "/tasks", "Tasks", "person", "t", p.Counts.Tasks, false},
 		{"deadletters", "/dead-letters", "Dead letters", "inbox", "l", p.Counts.DeadLetters, false},
 		{"batches", "/batches", "Batches", "stack", "b", 0, false},
+		{"bindings", "/bindings", "Bindings", "link", "n", 0, false},
 		{"cluster", "/cluster", "Cluster", "nodes", "c", 0, false},
 		{"audit", "/audit", "Audit", "book", "u", 0, false},
 	}

@@ -54,6 +54,9 @@ func New(source Source, options Options) http.Handler {
 	mux.HandleFunc("GET /batches", s.page("batches", "Batches", s.batches))
 	mux.HandleFunc("GET /batches/{id}", s.page("batches", "Batch", s.batch))
 	mux.HandleFunc("POST /batches/{id}", s.page("batches", "Batch", s.steer))
+	mux.HandleFunc("GET /bindings", s.page("bindings", "Bindings", s.bindings))
+	mux.HandleFunc("GET /bindings/{type}/{name}", s.page("bindings", "Binding", s.binding))
+	mux.HandleFunc("POST /bindings/{type}/{name}", s.page("bindings", "Binding", s.holdBinding))
 	mux.HandleFunc("GET /cluster", s.page("cluster", "Cluster", s.cluster))
 	mux.HandleFunc("GET /audit", s.page("audit", "Audit", s.audit))
 	mux.HandleFunc("/", s.page("", "Not found", func(*http.Request, Desk, *page) (templ.Component, error) {
@@ -66,7 +69,7 @@ func New(source Source, options Options) http.Handler {
 // Owns says whether the pages answer for a path, by its first segment.
 func Owns(segment string) bool {
 	switch segment {
-	case "", "instances", "act", "definitions", "attention", "bulk", "tasks", "dead-letters", "batches", "cluster", "audit", "static", "preferences", "sign-in", "live":
+	case "", "instances", "act", "definitions", "attention", "bulk", "tasks", "dead-letters", "batches", "bindings", "cluster", "audit", "static", "preferences", "sign-in", "live":
 		return true
 	}
 	return false

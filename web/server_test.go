@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -204,5 +205,50 @@ func TestActivate(t *testing.T) {
 	f.session.May = []string{MayActivate}
 	if resp, _ := post(t, New(f, f.options()), "/definitions/card-payment", url.Values{"version": {"2"}, "reason": {"back"}}); resp.StatusCode != http.StatusSeeOther || strings.Join(f.steered, ",") != "activate card-payment 2 back" {
 		t.Error(f.steered)
+	}
+}
+
+// TestBinding: a replay is previewed, a pause needs a reason, and read-only pages do neither.
+func TestBinding(t *testing.T) {
+	f := newFake(t)
+	h := New(f, f.options())
+	send := func(h http.Handler, form url.Values) (int, string) {
+		r := httptest.NewRequest(http.MethodPost, "http://amends.test/bindings/card-payment/orders", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	if _, body := send(h, url.Values{"verb": {"preview"}, "from": {"2026-11-21T10:00"}}); !strings.Contains(body, "Read "+number(1204)+" records again") || !strings.Contains(body, "INVALID_INPUT") {
+		t.Errorf("the preview: %s", body)
+	}
+	for name, form := range map[string]url.Values{
+		"no reason":    {"verb": {"pause"}},
+		"no beginning": {"verb": {"preview"}},
+		"upside down":  {"verb": {"preview"}, "from": {"2026-11-21T10:00"}, "to": {"2026-11-21T09:00"}},
+	} {
+		if _, body := send(h, form); !strings.Contains(body, `role="alert"`) {
+			t.Errorf("%s is taken: %s", name, body)
+		}
+	}
+	if code, _ := send(h, url.Values{"verb": {"nonsense"}, "reason": {"r"}}); code != 400 {
+		t.Errorf("nonsense: %d", code)
+	}
+	for _, verb := range []string{"pause", "resume", "replay"} {
+		if code, body := send(h, url.Values{"verb": {verb}, "reason": {"twice"}, "from": {"2026-11-21T10:00"}}); code != 303 {
+			t.Errorf("%s: %d %s", verb, code, body)
+		}
+	}
+	want := []string{"card-payment/orders again 2026-11-21T10:00  true", "card-payment/orders paused true twice", "card-payment/orders paused false twice", "card-payment/orders again 2026-11-21T10:00  false"}
+	if !slices.Equal(f.steered, want) {
+		t.Errorf("%q, want %q", f.steered, want)
+	}
+	o := f.options()
+	o.ReadOnly = true
+	if code, _ := send(New(f, o), url.Values{"verb": {"pause"}, "reason": {"twice"}}); code != 403 || len(f.steered) != len(want) {
+		t.Errorf("read-only: %d, %q", code, f.steered)
+	}
+	if resp, _ := get(t, h, "/bindings/card-payment/nobody"); resp.StatusCode != 404 {
+		t.Errorf("one that is not there: %d", resp.StatusCode)
 	}
 }

@@ -34,6 +34,7 @@ type Desk interface {
 	DeadLetter(ctx context.Context, id string) (DeadLetter, error)
 	Batches(ctx context.Context) ([]Batch, error)
 	Batch(ctx context.Context, id string) (Batch, error)
+	Bindings(ctx context.Context) ([]Binding, error) // by key
 	Cluster(ctx context.Context) (Cluster, error)
 	Audit(ctx context.Context, cursor string) (AuditPage, error)
 
@@ -46,10 +47,13 @@ type Desk interface {
 	Decide(ctx context.Context, d Decision) error
 	Replay(ctx context.Context, r Replay) error
 	Drop(ctx context.Context, id, reason string) error
+	HoldBinding(ctx context.Context, key string, paused bool, reason string) error
+	// ReplayBinding says what it did, or with DryRun would do.
+	ReplayBinding(ctx context.Context, r BindingReplay) (BindingPreview, error)
 	Activate(ctx context.Context, saga string, version uint32, reason string) error
 
 	// Watch sends the id of each change until ctx ends. topic is "instance/<workflow ID>", or
-	// all, cluster, tasks, batches or letters.
+	// all, cluster, tasks, batches, letters or bindings.
 	// after is the last id that the reader has seen, empty = from now on.
 	Watch(ctx context.Context, topic, after string) (<-chan string, error)
 }
@@ -499,6 +503,40 @@ type Replay struct {
 	Reason    string
 	RequestID string
 	DryRun    bool
+}
+
+// Binding is a topic of others that starts or signals a saga.
+type Binding struct {
+	Key     string // <saga>/<name>
+	Saga    string // "" = of no one saga
+	Version uint32
+	Topic   string
+	Action  string // start, signal, startOrSignal or correlate
+	Signal  string
+	When    string // condition
+	From    string // where it began
+	Group   string
+	Lag     int64 // records behind its position; -1 = not known
+	Problem string
+	Paused  bool
+	By      string // who paused it, or let it go on, last; with the reason and the time
+	Reason  string
+	At      sagas.Time
+}
+
+// BindingReplay says what part of a topic is read again. Times are as a form has them, UTC; an empty To is now.
+type BindingReplay struct {
+	Key       string
+	From, To  string
+	Reason    string
+	RequestID string
+	DryRun    bool
+}
+
+// BindingPreview is what reading again did, or would do.
+type BindingPreview struct {
+	Records, Matched, Dead, Written int
+	Reasons                         []string
 }
 
 // Cluster is who runs what.

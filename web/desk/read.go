@@ -420,6 +420,8 @@ func (d *desk) Watch(ctx context.Context, topic, after string) (<-chan string, e
 		path, every = instanceAPI(wid), 400*time.Millisecond
 	case topic == "cluster":
 		path = "/api/v1/nodes"
+	case topic == "bindings":
+		path = "/api/v1/bindings"
 	case topic == "letters":
 		path = "/api/v1/dlq"
 	case topic == "tasks":
