@@ -68,15 +68,15 @@ var reservedNames = []string{nameInput, nameStep, "saga", nameKey, nameIndex, na
 var celEnv = newCelEnv()
 
 func newCelEnv() *cel.Env {
-	e, err := newEnv(cel.MapType(cel.StringType, cel.DynType))
+	e, err := newEnv(cel.MapType(cel.StringType, cel.DynType), cel.DynType)
 	if err != nil {
 		panic("sagas: expression environment: " + err.Error()) // constant input: cannot fail in a release
 	}
 	return e
 }
 
-// newEnv is the environment with a type for the variable input.
-func newEnv(input *cel.Type, more ...cel.EnvOption) (*cel.Env, error) {
+// newEnv is the environment with types for the variables input and event.
+func newEnv(input, event *cel.Type, more ...cel.EnvOption) (*cel.Env, error) {
 	opts := append(languageOptions(),
 		cel.Variable(nameInput, input),
 		cel.Variable(nameStep, cel.MapType(cel.StringType, cel.MapType(cel.StringType, cel.DynType))),
@@ -84,7 +84,7 @@ func newEnv(input *cel.Type, more ...cel.EnvOption) (*cel.Env, error) {
 		cel.Variable(nameKey, cel.StringType),
 		cel.Variable(nameIndex, cel.IntType),
 		cel.Variable(nameRound, cel.MapType(cel.StringType, cel.DynType)),
-		cel.Variable(nameEvent, cel.DynType),
+		cel.Variable(nameEvent, event),
 	)
 	opts = append(opts, signalFunctions()...)
 	return cel.NewCustomEnv(append(opts, more...)...)

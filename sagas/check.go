@@ -24,6 +24,8 @@ type checker struct {
 	newer     bool                // an expression uses what level 2 added
 	signals   bool                // an expression asks for signals
 	inBinding bool                // the expressions of bindings are being compiled
+	inCommand bool                // input is the value of a command
+	topic     string              // whose events the expressions see that are being compiled; "" = none
 	outside   *typeCheck          // nil unless types come from schemas
 	typed     map[string]*cel.Env // by the names of the items: environments with the declared input
 }
@@ -261,9 +263,11 @@ func (c *checker) another(path string) bool {
 // found looks at an expression that compiles.
 func (c *checker) found(path string, e *Expr, want wantType, at place) {
 	c.refs(path, e, at.rule)
-	c.checkInput(path, e, want, at.env.items)
+	if !c.inCommand {
+		c.checkInput(path, e, want, at.env.items)
+	}
 	c.checkCost(path, e)
-	if c.outside != nil {
+	if c.outside != nil && !c.inCommand {
 		c.outside.expr(c, path, e, want, at.env.items)
 	}
 }

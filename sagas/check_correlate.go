@@ -11,12 +11,12 @@ var record = place{exprEnv{bindingEnv, bindingItems}, inRecord}
 // recordNames are names that an expression over an event has and one over a saga may have for an item.
 var recordNames = []string{nameHeaders, nameTopic, namePartition, nameOffset, nameTime}
 
-// overEvent runs fn, whose expressions see an event: what they use is no part of instances.
-func (c *checker) overEvent(fn func()) {
+// overEvent runs fn, whose expressions see an event of the topic: what they use is no part of instances.
+func (c *checker) overEvent(topic string, fn func()) {
 	newer := c.newer
-	c.inBinding = true
+	c.inBinding, c.topic = true, topic
 	fn()
-	c.newer, c.inBinding = newer, false
+	c.newer, c.inBinding, c.topic = newer, false, ""
 }
 
 // checkEvent compiles an await of events. A condition over the event alone is asked before the event is
@@ -25,7 +25,7 @@ func (c *checker) checkEvent(i int) {
 	a, ap, path := c.defs[i].Await, c.plan.Steps[i].Await, c.paths[i]+"/await"
 	r := Route{Topic: a.Topic, Group: c.d.Saga, TTL: a.TTL}
 	filter := ""
-	c.overEvent(func() {
+	c.overEvent(a.Topic, func() {
 		r.Match = c.expr(path+"/match", a.Match, wantString, record)
 		if c.overRecord(i, a.When) {
 			filter = a.When
@@ -33,7 +33,9 @@ func (c *checker) checkEvent(i int) {
 		}
 	})
 	if filter == "" {
+		c.topic = a.Topic
 		ap.When = c.expr(path+"/when", a.When, wantBool, place{c.envs[i], c.onEvent(i)})
+		c.topic = ""
 	}
 	ap.Equals = c.expr(path+"/equals", a.Equals, wantString, place{c.envs[i], c.before(i, "equals", false)})
 	r.Name = routeName(a.Topic, "await", a.Match, filter)
@@ -62,7 +64,7 @@ func (c *checker) checkCorrelates() {
 	for _, name := range names {
 		d, path := c.d.Participants[name].Correlate, "participants/"+name+"/correlate"
 		r := Route{Topic: d.Topic, TTL: d.TTL, Name: routeName(d.Topic, "reply", d.Match, d.When, d.Op, d.Outcome, d.Code, d.Effect)}
-		c.overEvent(func() {
+		c.overEvent(d.Topic, func() {
 			r.When = c.expr(path+"/when", d.When, wantBool, record)
 			r.Match = c.expr(path+"/match", d.Match, wantString, record)
 			r.Op = c.expr(path+"/op", d.Op, wantString, record)
@@ -70,7 +72,9 @@ func (c *checker) checkCorrelates() {
 			r.Code = c.expr(path+"/code", d.Code, wantString, record)
 			r.Effect = c.expr(path+"/effect", d.Effect, wantString, record)
 		})
+		c.inCommand = true
 		plan := &CorrelatePlan{Name: r.Name, Equals: c.expr(path+"/equals", d.Equals, wantString, place{exprEnv{env: celEnv}, inCommand})}
+		c.inCommand = false
 		if plan.Equals != nil && !plan.Equals.refs.key && d.Op == "" && len(c.d.Participants[name].Ops) > 1 {
 			c.fault(path+"/equals", "SG21", "Add op:, or make the value from key.", "a do and its undo can have the same value, so an event does not say which of them it answers")
 		}

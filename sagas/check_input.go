@@ -60,7 +60,7 @@ func typedInput(decl *InputDecl, items []string) *cel.Env {
 	for _, name := range items {
 		opts = append(opts, cel.Variable(name, cel.DynType))
 	}
-	e, err := newEnv(cel.ObjectType(inputType), opts...)
+	e, err := newEnv(cel.ObjectType(inputType), cel.DynType, opts...)
 	if err != nil {
 		return nil // then there is one check less
 	}

@@ -10,13 +10,14 @@ func (c *checker) checkBindings() {
 	}
 	newer := c.newer
 	c.inBinding = true
-	defer func() { c.newer, c.inBinding = newer, false }() // what bindings use is no part of instances
+	defer func() { c.newer, c.inBinding, c.topic = newer, false, "" }() // what bindings use is no part of instances
 	here := place{exprEnv{bindingEnv, bindingItems}, inRecord}
 	for i := range d.On {
 		b, path := &d.On[i], "on"
 		if i < len(d.src.bindings) {
 			path = d.src.bindings[i]
 		}
+		c.topic = b.Topic
 		c.plan.Bindings = append(c.plan.Bindings, BindingPlan{
 			BindingDef: *b,
 			When:       c.expr(path+"/when", b.When, wantBool, here),

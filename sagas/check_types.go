@@ -7,18 +7,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"cel.dev/cel-go/cel"
 
 	"github.com/amendsio/amends/internal/nearest"
 )
 
-// TypeUse is what a definition takes a type for: the input of a start, a command, the answer to one.
+// TypeUse is what a definition takes a type for: the input of a start, a command, the answer to one, an event.
 type TypeUse struct {
 	Record  string // full name; "" = the one that Subject has
-	Topic   string // of a command; "" for an input
+	Topic   string // of a command or an event; "" for an input
 	Subject string // where a registry keeps it; "" when the definition says only a name
 	Writes  bool   // the engine writes it: a command
+	Event   bool   // read from a topic of others, of which nothing says that it is Avro
 }
 
 // String names the use in messages.
@@ -27,6 +29,11 @@ func (u TypeUse) String() string {
 		return u.Record
 	}
 	return u.Subject
+}
+
+// eventUse is the use of the events of a topic.
+func eventUse(topic string) TypeUse {
+	return TypeUse{Topic: topic, Subject: topic + "-value", Event: true}
 }
 
 // TypeUses are the types that a definition names or takes from a registry, each once, in the order of their names.
@@ -45,9 +52,38 @@ func (d *Definition) TypeUses() []TypeUse {
 			seen[TypeUse{Record: p.Schema.Reply}] = true
 		}
 	}
+	for _, topic := range d.eventTopics() {
+		seen[eventUse(topic)] = true
+	}
 	return slices.SortedFunc(maps.Keys(seen), func(a, b TypeUse) int {
-		return strings.Compare(a.Record+"\x00"+a.Subject, b.Record+"\x00"+b.Subject)
+		if by := strings.Compare(a.Record+"\x00"+a.Subject, b.Record+"\x00"+b.Subject); by != 0 || a.Event == b.Event {
+			return by
+		}
+		if b.Event { // a topic may be that of commands and of events
+			return -1
+		}
+		return 1
 	})
+}
+
+// eventTopics are the topics whose events a definition reads: of bindings, of awaits, of participants that answer by
+// events.
+func (d *Definition) eventTopics() []string {
+	var out []string
+	for i := range d.On {
+		out = append(out, d.On[i].Topic)
+	}
+	for _, s := range outlineOf(d).defs {
+		if s.Await != nil && s.Await.Topic != "" {
+			out = append(out, s.Await.Topic)
+		}
+	}
+	for _, p := range d.Participants {
+		if p.Correlate != nil {
+			out = append(out, p.Correlate.Topic)
+		}
+	}
+	return out
 }
 
 // calls are the commands of all steps, as participant.command.
@@ -84,13 +120,20 @@ type typeCheck struct {
 	r     *report
 	input *ValueType
 	base  externalTypes
-	envs  map[string]*cel.Env    // by the names of the items
+	envs  map[envKey]*cel.Env
 	types map[string]*cel.Type   // of the result of each expression, by path
 	found map[TypeUse]*ValueType // nil = not known
 }
 
-// CheckTypes checks a definition, which ParseDefinition took, against schemas: expressions over the input, what
-// `with` sends, what `keep` takes. find gives the type of a use, nil when it does not know it. The result lists
+// envKey is what environments of expressions differ in.
+type envKey struct {
+	topic  string // of the event, "" = there is none
+	record bool   // they see the event and nothing of a saga
+	items  string // their names
+}
+
+// CheckTypes checks a definition, which ParseDefinition took, against schemas: expressions over the input and over
+// events, what `with` sends, what `keep` takes. find gives the type of a use, nil when it does not know it. The result lists
 // everything that does not fit, each with its place.
 func (d *Definition) CheckTypes(find func(TypeUse) *ValueType) Findings {
 	if d.src == nil || d.src.report == nil {
@@ -102,7 +145,7 @@ func (d *Definition) CheckTypes(find func(TypeUse) *ValueType) Findings {
 	}
 	tc := &typeCheck{
 		r:     &report{file: d.src.report.file, lines: d.src.report.lines},
-		envs:  map[string]*cel.Env{},
+		envs:  map[envKey]*cel.Env{},
 		types: map[string]*cel.Type{},
 		found: map[TypeUse]*ValueType{},
 	}
@@ -293,21 +336,33 @@ func (w *withCheck) record(path string, o *object, t *ValueType) {
 	}
 }
 
-// env is the environment in which the input has the type of its schema.
-func (tc *typeCheck) env(items []string) *cel.Env {
-	key := strings.Join(items, " ")
+// env is the environment in which the input, and the event of the topic, have the types of their schemas. It is nil
+// when that says no more than what was checked already.
+func (tc *typeCheck) env(c *checker, items []string) *cel.Env {
+	key := envKey{c.topic, c.inBinding, strings.Join(items, " ")}
 	if e, ok := tc.envs[key]; ok {
 		return e
 	}
-	opts := []cel.EnvOption{cel.CustomTypeProvider(tc.base)}
-	for _, name := range items {
-		opts = append(opts, cel.Variable(name, cel.DynType))
+	event, opts := cel.DynType, []cel.EnvOption{cel.CustomTypeProvider(tc.base)}
+	if t := tc.event(c.topic); t != nil {
+		event = t.celType()
 	}
-	t := cel.MapType(cel.StringType, cel.DynType)
-	if tc.input != nil && (tc.input.Kind == KindRecord || tc.input.Kind == KindMap) {
-		t = tc.input.celType()
+	var e *cel.Env
+	var err error
+	switch {
+	case c.inBinding && event == cel.DynType:
+	case c.inBinding:
+		e, err = newEventEnv(event, opts...)
+	default:
+		for _, name := range items {
+			opts = append(opts, cel.Variable(name, cel.DynType))
+		}
+		t := cel.MapType(cel.StringType, cel.DynType)
+		if tc.input != nil && (tc.input.Kind == KindRecord || tc.input.Kind == KindMap) {
+			t = tc.input.celType()
+		}
+		e, err = newEnv(t, event, opts...)
 	}
-	e, err := newEnv(t, opts...)
 	if err != nil {
 		e = nil // then there is one check less
 	}
@@ -315,37 +370,81 @@ func (tc *typeCheck) env(items []string) *cel.Env {
 	return e
 }
 
-var undefinedField = regexp.MustCompile(`undefined field '([^']*)'`)
+// event is the type of the events of a topic, nil when it is not known.
+func (tc *typeCheck) event(topic string) *ValueType {
+	if topic == "" {
+		return nil
+	}
+	return tc.found[eventUse(topic)]
+}
+
+var (
+	undefinedField = regexp.MustCompile(`undefined field '([^']*)'`)
+	notForRecords  = regexp.MustCompile(`^found no matching overload for '(?:_\[_\]|_\[\?_\]|size|@in|_==_|_!=_)' applied to '(.*)'|^expression of type '(.*)' cannot be range`)
+)
+
+// asMap says that a fault of the compiler is only that a record is not a map to it, which it is when the expression
+// runs: event["field"], size(event.line).
+func (tc *typeCheck) asMap(fault string) bool {
+	m := notForRecords.FindStringSubmatch(fault)
+	return m != nil && slices.ContainsFunc(strings.FieldsFunc(m[1]+m[2], func(r rune) bool { return strings.ContainsRune("(), ", r) }),
+		func(name string) bool { return tc.base.records[name] != nil })
+}
 
 // expr checks one expression, which compiles without types, with them.
 func (tc *typeCheck) expr(c *checker, path string, e *Expr, want wantType, items []string) {
-	env := tc.env(items)
-	if env == nil || c.inBinding || e.refs.wholeInput {
+	if e.refs.wholeInput || e.refs.wholeEvent && tc.event(c.topic) != nil {
+		return
+	}
+	env := tc.env(c, items)
+	if env == nil {
 		return
 	}
 	checked, iss := env.Compile(e.text)
 	if iss.Err() == nil {
 		tc.types[path] = checked.OutputType()
 		if text := checkTyped(checked.OutputType(), want); text != "" {
-			tc.r.add(c.inSource(path, e.text, exprPlace{}), "SG23", path, "", "%s%s", text, tc.inputTail(c, e))
+			tc.r.add(c.inSource(path, e.text, exprPlace{}), "SG23", path, "", "%s%s", text, tc.originTail(c, e))
 		}
 		return
 	}
 	fault := iss.Errors()[0] // the first explains the others
+	if tc.asMap(fault.Message) {
+		return
+	}
 	p := exprPlace{}
 	if fault.Location != nil && fault.Location.Line() > 0 {
 		p = exprPlace{fault.Location.Line() - 1, max(fault.Location.Column(), 0)}
 	}
 	at := c.inSource(path, e.text, p)
-	if m := undefinedField.FindStringSubmatch(fault.Message); m != nil && tc.input != nil {
+	root, of := tc.input, "the input"
+	if t := tc.event(c.topic); t != nil && (c.inBinding || len(e.refs.fields) == 0 || startsAtEvent(e.text, p)) {
+		root, of = t, "the events of "+c.topic
+	}
+	if m := undefinedField.FindStringSubmatch(fault.Message); m != nil && root != nil {
 		hint := ""
-		if near := tc.base.meant(tc.input, m[1]); near != "" {
+		if near := tc.base.meant(root, m[1]); near != "" {
 			hint = fmt.Sprintf("Did you mean %q?", near)
 		}
-		tc.r.add(at, "SG25", path, hint, "%s has no field %q where the expression asks for it", tc.input, m[1])
+		tc.r.add(at, "SG25", path, hint, "%s has no field %q where the expression asks for it", root, m[1])
 		return
 	}
-	tc.r.add(at, "SG23", path, "", "with the schema of the input: %s", shortProblem(fault.Message))
+	tc.r.add(at, "SG23", path, "", "with the schema of %s: %s", of, shortProblem(fault.Message))
+}
+
+// startsAtEvent says whether the chain of selections that stands before a place begins with the event.
+func startsAtEvent(text string, p exprPlace) bool {
+	if p.line > 0 {
+		return false
+	}
+	before := []rune(text)
+	before = before[:min(p.col, len(before))]
+	i := len(before)
+	for i > 0 && (before[i-1] == '.' || before[i-1] == '?' || before[i-1] == '_' || unicode.IsLetter(before[i-1]) || unicode.IsDigit(before[i-1])) {
+		i--
+	}
+	chain := string(before[i:])
+	return chain == nameEvent || strings.HasPrefix(chain, nameEvent+".")
 }
 
 // checkTyped is checkResult, which knows no records: they are objects to JSON.
@@ -356,14 +455,22 @@ func checkTyped(t *cel.Type, want wantType) string {
 	return checkResult(t, want)
 }
 
-// inputTail says where the type comes from, when the expression is a field of the input.
-func (tc *typeCheck) inputTail(c *checker, e *Expr) string {
-	if tc.input == nil || tc.input.Kind != KindRecord || len(e.refs.fields) != 1 {
+var eventPath = regexp.MustCompile(`^event\.\??(\w+)$`)
+
+// originTail says where the type comes from, when the expression is a field of the input or of the event.
+func (tc *typeCheck) originTail(c *checker, e *Expr) string {
+	root, name, field := tc.input, nameInput, ""
+	if m := eventPath.FindStringSubmatch(e.text); m != nil {
+		root, name, field = tc.event(c.topic), nameEvent, m[1]
+	} else if len(e.refs.fields) == 1 {
+		field = e.refs.fields[0].field
+	}
+	if root == nil || root.Kind != KindRecord {
 		return ""
 	}
-	f := tc.input.field(e.refs.fields[0].field)
+	f := root.field(field)
 	if f == nil {
 		return ""
 	}
-	return fmt.Sprintf(" (input.%s is %s.%s: %s)", f.Name, tc.input.Name, f.Name, f.Type)
+	return fmt.Sprintf(" (%s.%s is %s.%s: %s)", name, f.Name, root.Name, f.Name, f.Type)
 }

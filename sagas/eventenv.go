@@ -39,8 +39,17 @@ var bindingItems = []string{nameEvent}
 
 // bindingEnv is immutable and safe for concurrent use.
 var bindingEnv = func() *cel.Env {
+	e, err := newEventEnv(cel.DynType)
+	if err != nil {
+		panic("sagas: expression environment of bindings: " + err.Error()) // constant input: cannot fail in a release
+	}
+	return e
+}()
+
+// newEventEnv is the environment with a type for the variable event.
+func newEventEnv(event *cel.Type, more ...cel.EnvOption) (*cel.Env, error) {
 	opts := append(languageOptions(),
-		cel.Variable(nameEvent, cel.DynType),
+		cel.Variable(nameEvent, event),
 		cel.Variable(nameHeaders, cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable(nameKey, cel.StringType),
 		cel.Variable(nameTopic, cel.StringType),
@@ -48,12 +57,8 @@ var bindingEnv = func() *cel.Env {
 		cel.Variable(nameOffset, cel.IntType),
 		cel.Variable(nameTime, cel.TimestampType),
 	)
-	e, err := cel.NewCustomEnv(opts...)
-	if err != nil {
-		panic("sagas: expression environment of bindings: " + err.Error()) // constant input: cannot fail in a release
-	}
-	return e
-}()
+	return cel.NewCustomEnv(append(opts, more...)...)
+}
 
 // EventRecord is one record of any topic.
 type EventRecord struct {

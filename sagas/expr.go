@@ -73,6 +73,7 @@ type exprRefs struct {
 	vars            []varRef
 	fields          []inputRef
 	wholeInput      bool     // input is used other than by the names of its fields
+	wholeEvent      bool     // event is
 	items           []string // names of the items that it uses
 }
 

@@ -74,6 +74,7 @@ func (w *refWalk) ident(e ast.Expr) {
 		w.refs.key = true
 	case nameIndex, nameEvent:
 		w.refs.newer = true
+		w.refs.wholeEvent = w.refs.wholeEvent || name == nameEvent
 		w.refs.vars = append(w.refs.vars, varRef{name, w.place(e.ID())})
 	case nameSignals:
 		w.refs.newer = true
@@ -100,7 +101,7 @@ func (w *refWalk) visit(e ast.Expr) {
 			w.use(e, step, "", false)
 			return
 		}
-		if w.inputField(s.Operand(), s.FieldName(), s.IsTestOnly()) {
+		if w.inputField(s.Operand(), s.FieldName(), s.IsTestOnly()) || w.eventField(s.Operand()) {
 			return
 		}
 		w.visit(s.Operand())
@@ -131,7 +132,7 @@ func (w *refWalk) call(e ast.Expr) {
 			w.use(operand, step, field, optional)
 			return
 		}
-		if w.inputField(operand, field, optional) {
+		if w.inputField(operand, field, optional) || w.eventField(operand) {
 			return
 		}
 	}
@@ -157,6 +158,16 @@ func (w *refWalk) inputField(operand ast.Expr, field string, optional bool) bool
 	}
 	w.refs.input = true
 	w.refs.fields = append(w.refs.fields, inputRef{field, optional, w.place(operand.ID())})
+	return true
+}
+
+// eventField notes event.<field>.
+func (w *refWalk) eventField(operand ast.Expr) bool {
+	if operand.Kind() != ast.IdentKind || operand.AsIdent() != nameEvent || slices.Contains(w.bound, nameEvent) {
+		return false
+	}
+	w.refs.newer = true
+	w.refs.vars = append(w.refs.vars, varRef{nameEvent, w.place(operand.ID())})
 	return true
 }
 

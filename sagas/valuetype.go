@@ -1,6 +1,8 @@
 package sagas
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/common/types"
@@ -236,7 +238,8 @@ func (p externalTypes) meant(root *ValueType, field string) string {
 	if near := nearest.Name(field, root.fieldNames()); near != "" {
 		return near
 	}
-	for _, t := range p.records {
+	for _, name := range slices.Sorted(maps.Keys(p.records)) { // the same hint each time
+		t := p.records[name]
 		if near := nearest.Name(field, t.fieldNames()); near != "" {
 			return near
 		}

@@ -154,7 +154,7 @@ func newestRecord(client []kgo.Opt) func(ctx context.Context, topic string) ([]k
 	}
 }
 
-// typesOf checks definitions against schemas. missing hears of a type that is nowhere.
+// typesOf checks definitions against schemas. missing hears of a type that is nowhere, but not of topics of events.
 func typesOf(ctx context.Context, registry *schema.Registry, dir *schema.Dir, d *sagas.Definition) (sagas.Findings, []string, error) {
 	var missing []string
 	var unavailable error
@@ -187,7 +187,9 @@ func typesOf(ctx context.Context, registry *schema.Registry, dir *schema.Dir, d 
 				}
 			}
 		}
-		missing = append(missing, fmt.Sprintf("no schema is known for %s", u))
+		if !u.Event { // whose topic may hold JSON as well
+			missing = append(missing, fmt.Sprintf("no schema is known for %s", u))
+		}
 		return nil
 	})
 	return found, missing, unavailable
