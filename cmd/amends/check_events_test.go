@@ -44,8 +44,8 @@ func TestCheckEvents(t *testing.T) {
 			}{
 				{good, exitOK, "e@1 ok"},
 				{unknown, exitOK, "e@1 ok"},
-				{bad, exitFindings, `bad.yaml:5:50 SG25 on/0/when: shop.Placed has no field "ammount" where the expression asks for it. Did you mean "amount"?`},
-				{wrong, exitFindings, `wrong.yaml:5:45 SG23 on/0/when: want bool, got string (event.orderId is shop.Placed.orderId: string).`},
+				{bad, exitFindings, `bad.yaml:5:47 SG25 on/0/when: shop.Placed has no field "ammount" where the expression asks for it. Did you mean "amount"?`},
+				{wrong, exitFindings, `wrong.yaml:5:42 SG23 on/0/when: want bool, got string (event.orderId is shop.Placed.orderId: string).`},
 			} {
 				code, out, talk := execute(t, append([]string{"check", c.file}, source...)...)
 				if code != c.code || !strings.Contains(out, c.want) {
