@@ -113,15 +113,6 @@ func newBatchSteerCommand(verb, state, short string) func(*terminal) *cobra.Comm
 	}
 }
 
-// operator is who acts, by --operator. With a token the API knows who it is.
-func operator(cmd *cobra.Command, api *apiClient) string {
-	who, _ := cmd.Flags().GetString("operator")
-	if who == "" && api.token == "" {
-		who = actor()
-	}
-	return who
-}
-
 func newBatchStartCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start ACTION --query CONDITION --reason TEXT",
@@ -165,7 +156,7 @@ func startBatch(cmd *cobra.Command, t *terminal, action string) error {
 	}
 	switch {
 	case body["reason"] == nil:
-		return usage("%s needs --reason", cmd.CommandPath())
+		return usage("%s needs --reason", cmd.Name())
 	case body["query"] == nil && body["status"] == nil && body["type"] == nil:
 		return usage("%s needs --query, --status or --type: for which instances?", cmd.CommandPath())
 	}

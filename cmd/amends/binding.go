@@ -95,18 +95,15 @@ func changeBinding(cmd *cobra.Command, key, verb string, q url.Values, body map[
 	if err != nil {
 		return err
 	}
-	reason, _ := cmd.Flags().GetString("reason")
-	if strings.TrimSpace(reason) == "" {
-		return usage("%s needs --reason", cmd.Name())
+	reason, err := reasonOf(cmd)
+	if err != nil {
+		return err
 	}
 	api, err := apiOf(cmd)
 	if err != nil {
 		return err
 	}
-	body["reason"] = reason
-	if who := operator(cmd, api); who != "" {
-		body["by"] = who
-	}
+	reasoned(cmd, api, reason, body)
 	return api.post(cmd.Context(), path+"/"+verb, q, body, into)
 }
 

@@ -2,7 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/amendsio/amends/bridge"
-	"github.com/amendsio/amends/sagas"
 )
 
 func newBridgeCommand(t *terminal) *cobra.Command {
@@ -31,67 +30,35 @@ faults exits 5 and lists them all.`,
 	f := cmd.Flags()
 	f.StringP("file", "f", "", "the file that declares the participant (required)")
 	f.Bool("check", false, "check the file, print what is called and end")
-	f.StringSlice("brokers", []string{defaultBroker}, "Kafka seed brokers, host:port")
-	f.AddFlagSet(brokerLoginFlags())
-	profileFlag(cmd)
 	f.String("data-dir", "", "directory of the inbox; not shared (default: in memory, read from Kafka at each start)")
 	f.String("instance", "", "stable name of this process in the group (default: none, partitions move at once when it stops)")
-	f.String("metrics-listen", "", "address that serves /metrics, /livez and /readyz (default: none)")
 	f.Int("tasks", 0, "tasks of the bridge when its changelog is created (default: the partitions of the command topic)")
-	f.Int("replication-factor", 0, "of topics that are created (default 3, or the number of brokers if smaller)")
-	f.Bool("create-topics", true, "create missing topics")
-	logFlags(cmd)
+	flowFlags(cmd)
 	return cmd
 }
 
 func runBridge(cmd *cobra.Command, t *terminal) error {
-	s, err := readSettings(cmd, "")
-	if err != nil {
-		return &codedError{exitConfig, err}
-	}
-	var conn connection
-	if err := conn.take(s); err != nil {
-		return &codedError{exitConfig, err}
-	}
-	file := s.text("file")
-	if file == "" {
-		return &codedError{exitUsage, errors.New("name the file: -f bridge.yaml")}
-	}
-	src, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	b, err := bridge.Parse(file, src)
-	var found sagas.Findings
-	if errors.As(err, &found) {
-		fmt.Fprintln(t.out, found.Error())
-		fmt.Fprintf(t.err, "amends: %s\n", plural(len(found), "finding"))
-		return &codedError{code: exitFindings}
-	}
-	if err != nil {
-		return err
-	}
-	if s.yes("check") {
-		fmt.Fprint(t.out, b.Describe())
-		return nil
-	}
-	log, err := newLog(s, t)
-	if err != nil {
-		return &codedError{exitConfig, err}
-	}
-	reg := prometheus.NewRegistry()
-	r, err := bridge.New(bridge.Config{
-		Bridge: b, Client: append([]kgo.Opt{kgo.SeedBrokers(conn.Brokers...)}, conn.Client...), DataDir: s.text("data-dir"), InstanceID: s.text("instance"),
-		CreateTopics: s.yes("create-topics"), Tasks: int32(s.number("tasks")), Replication: int16(s.number("replication-factor")),
-		Registerer: reg, Logger: log,
+	return runFlow(cmd, t, func(s settings) (declared, error) {
+		file := s.text("file")
+		if file == "" {
+			return declared{}, &codedError{exitUsage, errors.New("name the file: -f bridge.yaml")}
+		}
+		src, err := os.ReadFile(file)
+		if err != nil {
+			return declared{}, err
+		}
+		b, err := bridge.Parse(file, src)
+		if err != nil {
+			return declared{}, err
+		}
+		return declared{
+			describe: func() (string, error) { return b.Describe(), nil },
+			build: func(client []kgo.Opt, reg *prometheus.Registry, log *slog.Logger) (flow, error) {
+				return bridge.New(bridge.Config{
+					Bridge: b, Client: client, DataDir: s.text("data-dir"), InstanceID: s.text("instance"), CreateTopics: s.yes("create-topics"),
+					Tasks: int32(s.number("tasks")), Replication: int16(s.number("replication-factor")), Registerer: reg, Logger: log,
+				})
+			},
+		}, nil
 	})
-	if err != nil {
-		return &codedError{exitConfig, err}
-	}
-	stop, err := serveMetrics(s.text("metrics-listen"), reg, r.Worker(), log)
-	if err != nil {
-		return &codedError{exitConfig, err}
-	}
-	defer stop()
-	return r.Run(cmd.Context())
 }

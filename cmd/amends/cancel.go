@@ -38,13 +38,13 @@ unknown still: a start that comes later is then refused.`,
 }
 
 func cancel(cmd *cobra.Command, t *terminal, conn *connection, workflowID string) error {
-	reason, _ := cmd.Flags().GetString("reason")
+	reason, err := reasonOf(cmd)
+	if err != nil {
+		return err
+	}
 	unstarted, _ := cmd.Flags().GetBool("unstarted")
 	dry, _ := cmd.Flags().GetBool("dry-run")
 	who, _ := cmd.Flags().GetString("operator")
-	if reason == "" {
-		return usage("cancel needs --reason")
-	}
 	v, err := conn.api().instance(cmd.Context(), workflowID)
 	switch {
 	case errors.Is(err, orchestrator.ErrNotFound) && unstarted:

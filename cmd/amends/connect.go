@@ -169,7 +169,6 @@ func loginOpts(s settings) ([]kgo.Opt, error) {
 }
 
 func tlsConfig(s settings) (*tls.Config, error) {
-	ca, cert, key, name := s.text("tls-ca"), s.text("tls-cert"), s.text("tls-key"), s.text("tls-server-name")
 	if !s.yes("tls") {
 		for _, k := range []string{"tls-ca", "tls-cert", "tls-key", "tls-server-name"} {
 			if s.text(k) != "" {
@@ -178,28 +177,34 @@ func tlsConfig(s settings) (*tls.Config, error) {
 		}
 		return nil, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.text("tls-server-name")}
+	return config, tlsFiles(s, "tls-", config)
+}
+
+// tlsFiles adds what the settings ca, cert and key name, which begin with prefix.
+func tlsFiles(s settings, prefix string, config *tls.Config) error {
+	ca, cert, key := prefix+"ca", prefix+"cert", prefix+"key"
 	var faults []error
-	if ca != "" {
-		pem, err := pemOf(s, "tls-ca")
+	if s.text(ca) != "" {
+		pem, err := pemOf(s, ca)
 		config.RootCAs = x509.NewCertPool()
 		switch {
 		case err != nil:
 			faults = append(faults, err)
 		case !config.RootCAs.AppendCertsFromPEM(pem):
-			faults = append(faults, fmt.Errorf("tls-ca (%s): there is no PEM certificate in it", s.origin("tls-ca")))
+			faults = append(faults, fmt.Errorf("%s (%s): there is no PEM certificate in it", ca, s.origin(ca)))
 		}
 	}
 	switch {
-	case (cert == "") != (key == ""):
-		faults = append(faults, errors.New("tls-cert and tls-key are given together or not at all"))
-	case cert != "":
-		certPEM, err := pemOf(s, "tls-cert")
-		keyPEM, err2 := pemOf(s, "tls-key")
+	case (s.text(cert) == "") != (s.text(key) == ""):
+		faults = append(faults, fmt.Errorf("%s and %s are given together or not at all", cert, key))
+	case s.text(cert) != "":
+		certPEM, err := pemOf(s, cert)
+		keyPEM, err2 := pemOf(s, key)
 		if err = errors.Join(err, err2); err == nil {
 			var pair tls.Certificate
 			if pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
-				err = fmt.Errorf("tls-cert (%s), tls-key (%s): %w", s.origin("tls-cert"), s.origin("tls-key"), err)
+				err = fmt.Errorf("%s (%s), %s (%s): %w", cert, s.origin(cert), key, s.origin(key), err)
 			}
 			config.Certificates = []tls.Certificate{pair}
 		}
@@ -207,7 +212,7 @@ func tlsConfig(s settings) (*tls.Config, error) {
 			faults = append(faults, err)
 		}
 	}
-	return config, errors.Join(faults...)
+	return errors.Join(faults...)
 }
 
 // pemOf is the value when that is PEM itself, as a properties file may hold it, else the file it names.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -180,14 +179,11 @@ func letterFlags(cmd *cobra.Command, dry bool) {
 }
 
 func changeLetter(cmd *cobra.Command, t *terminal, api *apiClient, path string, body map[string]any) error {
-	reason, _ := cmd.Flags().GetString("reason")
-	if strings.TrimSpace(reason) == "" {
-		return usage("%s needs --reason", cmd.Name())
+	reason, err := reasonOf(cmd)
+	if err != nil {
+		return err
 	}
-	body["reason"] = reason
-	if who := operator(cmd, api); who != "" {
-		body["by"] = who
-	}
+	reasoned(cmd, api, reason, body)
 	q := url.Values{}
 	if cmd.Flags().Lookup("dry-run") != nil {
 		if dry, _ := cmd.Flags().GetBool("dry-run"); dry {

@@ -205,42 +205,38 @@ func operate(cmd *cobra.Command, t *terminal, conn *connection, op *operation, w
 			return err
 		}
 	}
+	reason, err := reasonOf(cmd)
+	if err != nil {
+		return err
+	}
 	path := ""
 	if cmd.Flags().Lookup("path") != nil {
 		path, _ = cmd.Flags().GetString("path")
 	}
-	if op.path && path == "" {
-		if reason, _ := cmd.Flags().GetString("reason"); reason == "" { // before anybody is asked
-			return usage("%s needs --reason", cmd.Name())
+	return act(cmd, t, conn, workflowID, op.danger, func(v sagas.View) (a client.Action, says string, err error) {
+		path := path
+		if op.path && path == "" {
+			if path, err = onlyStep(v, op); err != nil {
+				return a, "", err
+			}
+			fmt.Fprintf(t.err, "amends: step %s, the only one that this fits\n", path)
 		}
-		var err error
-		if path, err = onlyStep(cmd.Context(), conn.api(), workflowID, op); err != nil {
-			return err
-		}
-		fmt.Fprintf(t.err, "amends: step %s, the only one that this fits\n", path)
-	}
-	a := client.Action{Action: op.action, Path: path, Args: args}
-	return act(cmd, t, conn, workflowID, a, op.danger, func(v sagas.View) (string, error) {
 		var step *sagas.StepView
 		if path != "" {
 			i := slices.IndexFunc(v.Steps, func(s sagas.StepView) bool { return s.Path == path })
 			if i < 0 {
-				return "", &orchestrator.Error{Code: orchestrator.CodeNotFound, Class: orchestrator.ErrNotFound, Cause: fmt.Sprintf("%s has no step %q", workflowID, path),
+				return a, "", &orchestrator.Error{Code: orchestrator.CodeNotFound, Class: orchestrator.ErrNotFound, Cause: fmt.Sprintf("%s has no step %q", workflowID, path),
 					Fix: "See amends get " + workflowID + "."}
 			}
 			step = &v.Steps[i]
 		}
-		return op.preview(v, step), nil
+		return client.Action{Action: op.action, Path: path, Args: args, Reason: reason}, op.preview(v, step), nil
 	})
 }
 
 // onlyStep is the step that an action fits when there is one such step and no other: one that asks for a person whom
 // the action helps, or for a retry one that waits before its next attempt.
-func onlyStep(ctx context.Context, api *apiClient, workflowID string, op *operation) (string, error) {
-	v, err := api.instance(ctx, workflowID)
-	if err != nil {
-		return "", err
-	}
+func onlyStep(v sagas.View, op *operation) (string, error) {
 	var paths []string
 	add := func(path string) {
 		if path != "" && !slices.Contains(paths, path) {
@@ -268,35 +264,30 @@ func onlyStep(ctx context.Context, api *apiClient, workflowID string, op *operat
 	return "", usage("%s needs --path, one of %s", op.verb, strings.Join(paths, ", "))
 }
 
-// act looks at the instance, says what will happen, asks if it must, and writes the action.
-func act(cmd *cobra.Command, t *terminal, conn *connection, workflowID string, a client.Action, danger bool, preview func(sagas.View) (string, error)) error {
+// act looks at the instance, asks plan what to do to it and what that will do, says so, asks if it must, and
+// writes the action.
+func act(cmd *cobra.Command, t *terminal, conn *connection, workflowID string, danger bool, plan func(sagas.View) (a client.Action, says string, err error)) error {
 	f := cmd.Flags()
-	if reason, _ := f.GetString("reason"); reason != "" {
-		a.Reason = reason
-	}
-	a.Operator, _ = f.GetString("operator")
-	a.ExpectRev, _ = f.GetUint64("expect-rev")
+	who, _ := f.GetString("operator")
+	rev, _ := f.GetUint64("expect-rev")
 	dry, _ := f.GetBool("dry-run")
 	yes, _ := f.GetBool("yes")
-	if a.Reason == "" {
-		return usage("%s needs --reason", cmd.Name())
-	}
-	if a.Operator == "" {
-		a.Operator = actor()
-	}
 	api := conn.api()
 	v, err := api.instance(cmd.Context(), workflowID)
 	if err != nil {
 		return err
 	}
-	if a.ExpectRev != 0 && a.ExpectRev != v.Rev {
+	if rev != 0 && rev != v.Rev {
 		return &orchestrator.Error{Code: orchestrator.CodeConflict, Class: orchestrator.ErrConflict,
-			Cause: fmt.Sprintf("%s is at revision %d, not %d", workflowID, v.Rev, a.ExpectRev), Fix: "Look at it again."}
+			Cause: fmt.Sprintf("%s is at revision %d, not %d", workflowID, v.Rev, rev), Fix: "Look at it again."}
 	}
-	a.ExpectRev = v.Rev
-	line, err := preview(v)
+	a, line, err := plan(v)
 	if err != nil {
 		return err
+	}
+	a.ExpectRev, a.Operator = v.Rev, who
+	if a.Operator == "" {
+		a.Operator = actor()
 	}
 	fmt.Fprintf(t.err, "%s  %s  rev %d\n  %s: %s\n", headline(v), v.Status, v.Rev, a.Action, line)
 	if dry {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -62,37 +61,11 @@ func schemaSources(s settings) (registry *schema.Registry, dir *schema.Dir, err 
 }
 
 func registryTLS(s settings) (*tls.Config, error) {
-	ca, cert, key := s.text("registry-ca"), s.text("registry-cert"), s.text("registry-key")
-	if ca == "" && cert == "" && key == "" {
+	if s.text("registry-ca") == "" && s.text("registry-cert") == "" && s.text("registry-key") == "" {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != "" {
-		pem, err := pemOf(s, "registry-ca")
-		if err != nil {
-			return nil, err
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("registry-ca (%s): there is no PEM certificate in it", s.origin("registry-ca"))
-		}
-	}
-	if (cert == "") != (key == "") {
-		return nil, errors.New("registry-cert and registry-key are given together or not at all")
-	}
-	if cert != "" {
-		certPEM, err := pemOf(s, "registry-cert")
-		keyPEM, err2 := pemOf(s, "registry-key")
-		if err = errors.Join(err, err2); err != nil {
-			return nil, err
-		}
-		pair, err := tls.X509KeyPair(certPEM, keyPEM)
-		if err != nil {
-			return nil, fmt.Errorf("registry-cert, registry-key: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
+	return config, tlsFiles(s, "registry-", config)
 }
 
 // codecOf is the codec of a server.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -124,32 +125,23 @@ PATH may be left out when one approval is open.`,
 
 func decide(cmd *cobra.Command, t *terminal, conn *connection, decision, workflowID, path string) error {
 	comment, _ := cmd.Flags().GetString("comment")
-	v, err := conn.api().instance(cmd.Context(), workflowID)
-	if err != nil {
-		return err
-	}
-	tasks := openTasks(v)
-	switch {
-	case path == "" && len(tasks) == 1:
-		path = tasks[0].Path
-	case path == "" && len(tasks) > 1:
-		return usage("%s has %d open tasks: name one of them", workflowID, len(tasks))
-	case !slices.ContainsFunc(tasks, func(k task) bool { return k.Path == path }):
-		return &orchestrator.Error{Code: orchestrator.CodeNotFound, Class: orchestrator.ErrNotFound, Cause: strings.TrimSpace(fmt.Sprintf("%s has no open task %s", workflowID, path)),
-			Fix: "See amends tasks " + workflowID + "."}
-	}
-	payload, err := json.Marshal(map[string]string{"decision": decision, "comment": comment})
-	if err != nil {
-		return err
-	}
-	reason := comment
-	if reason == "" {
-		reason = decision
-	}
-	a := client.Action{Action: protocol.ActionSignal, Reason: reason,
-		Args: map[string]string{protocol.ArgName: protocol.DecisionPrefix + path, protocol.ArgPayload: string(payload)}}
-	if err := act(cmd, t, conn, workflowID, a, false, func(sagas.View) (string, error) {
-		return decision + " " + path, nil
+	if err := act(cmd, t, conn, workflowID, false, func(v sagas.View) (a client.Action, says string, err error) {
+		tasks := openTasks(v)
+		switch {
+		case path == "" && len(tasks) == 1:
+			path = tasks[0].Path
+		case path == "" && len(tasks) > 1:
+			return a, "", usage("%s has %d open tasks: name one of them", workflowID, len(tasks))
+		case !slices.ContainsFunc(tasks, func(k task) bool { return k.Path == path }):
+			return a, "", &orchestrator.Error{Code: orchestrator.CodeNotFound, Class: orchestrator.ErrNotFound, Cause: strings.TrimSpace(fmt.Sprintf("%s has no open task %s", workflowID, path)),
+				Fix: "See amends tasks " + workflowID + "."}
+		}
+		payload, err := json.Marshal(map[string]string{"decision": decision, "comment": comment})
+		if err != nil {
+			return a, "", err
+		}
+		return client.Action{Action: protocol.ActionSignal, Reason: cmp.Or(comment, decision),
+			Args: map[string]string{protocol.ArgName: protocol.DecisionPrefix + path, protocol.ArgPayload: string(payload)}}, decision + " " + path, nil
 	}); err != nil {
 		return err
 	}
