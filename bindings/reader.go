@@ -184,9 +184,9 @@ func partitionsOf(ctx context.Context, adm *kadm.Client, topic string) (int, err
 	return len(d.Partitions), nil
 }
 
-// tasksDefault bounds the tasks of a rule: each has two transactional clients, and a rule has no state to
-// spread.
-const tasksDefault = 3
+// MaxTasks bounds the tasks of a rule, and so the partitions of its changelog, unless Config.Tasks says otherwise:
+// each has two transactional clients, and a rule has no state to spread.
+const MaxTasks = 3
 
 // changelog makes the topic of the position, when it is missing.
 func (r *reader) changelog(ctx context.Context, adm *kadm.Client, partitions int) error {
@@ -206,7 +206,7 @@ func (r *reader) changelog(ctx context.Context, adm *kadm.Client, partitions int
 		}
 		replication = int16(min(3, max(1, len(brokers))))
 	}
-	tasks := min(int32(partitions), tasksDefault)
+	tasks := min(int32(partitions), MaxTasks)
 	if r.cfg.Tasks > 0 {
 		tasks = min(int32(partitions), r.cfg.Tasks)
 	}

@@ -31,7 +31,7 @@ type Config struct {
 	CreateTopics bool
 	// Replication of topics that are made. Default 3, or the number of brokers if that is less.
 	Replication int16
-	// Tasks is the most tasks of one rule. Default 3.
+	// Tasks is the most tasks of one rule. Default MaxTasks.
 	Tasks int32
 	// Advertise is where this process is reached; it is in dead letters and client ids.
 	Advertise string

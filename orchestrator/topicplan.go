@@ -20,6 +20,8 @@ type TopicState struct {
 	// Faults have to be repaired before a process starts; Advice is slow or wasteful.
 	Faults []string
 	Advice []string
+	// Note says of a topic that is missing why that is no fault. Partitions is 0 when it is not known yet.
+	Note string
 }
 
 // OfflinePlan is every topic of a namespace and of the definitions, as it should be when nothing is there.
@@ -83,22 +85,38 @@ func PlanTopics(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]To
 		if err != nil {
 			return err
 		}
-		configs := map[string]kadm.ResourceConfig{}
-		if len(have) > 0 {
-			described, err := adm.DescribeTopicConfigs(ctx, slices.DeleteFunc(names, func(n string) bool { _, ok := have[n]; return !ok })...)
-			if err != nil {
-				return unreachable("describe topic settings", err)
-			}
-			for _, rc := range described {
-				configs[rc.Name] = rc
-			}
+		configs, err := settingsIn(ctx, adm, slices.DeleteFunc(names, func(n string) bool { _, ok := have[n]; return !ok }))
+		if err != nil {
+			return err
 		}
 		for _, p := range plans {
 			out = append(out, compareTopic(cfg, p, have, configs))
 		}
-		return nil
+		readers, err := ReaderTopics(cfg.Namespace, defs)
+		if err != nil {
+			return err
+		}
+		states, err := readerStates(ctx, adm, readers, rf)
+		out = append(out, states...)
+		return err
 	})
 	return out, err
+}
+
+// settingsIn reads the settings of topics that exist, by name.
+func settingsIn(ctx context.Context, adm *kadm.Client, names []string) (map[string]kadm.ResourceConfig, error) {
+	configs := map[string]kadm.ResourceConfig{}
+	if len(names) == 0 {
+		return configs, nil
+	}
+	described, err := adm.DescribeTopicConfigs(ctx, names...)
+	if err != nil {
+		return nil, unreachable("describe topic settings", err)
+	}
+	for _, rc := range described {
+		configs[rc.Name] = rc
+	}
+	return configs, nil
 }
 
 // compareTopic says what is wrong with one topic. Topics of participants are theirs as much as ours, so only
@@ -110,19 +128,24 @@ func compareTopic(cfg Config, p protocol.TopicPlan, have map[string]topicShape, 
 		s.Faults = append(s.Faults, "is missing")
 		return s
 	}
-	if !ownTopic(cfg.Namespace, p.Name) {
-		return s
+	if ownTopic(cfg.Namespace, p.Name) {
+		s.compare(shape, configs[p.Name])
 	}
+	return s
+}
+
+// compare notes what differs in a topic that exists.
+func (s *TopicState) compare(shape topicShape, rc kadm.ResourceConfig) {
+	p := s.TopicPlan
 	if shape.partitions != p.Partitions {
 		s.Faults = append(s.Faults, fmt.Sprintf("partitions: have %d, want %d", shape.partitions, p.Partitions))
 	}
 	if shape.replication < p.Replication {
 		s.Advice = append(s.Advice, fmt.Sprintf("replication factor: have %d, want %d", shape.replication, p.Replication))
 	}
-	rc := configs[p.Name]
 	if rc.Err != nil {
 		s.Advice = append(s.Advice, "settings: "+rc.Err.Error())
-		return s
+		return
 	}
 	for _, want := range p.Settings {
 		value, reported := settingOf(rc, want.Key)
@@ -135,7 +158,6 @@ func compareTopic(cfg Config, p protocol.TopicPlan, have map[string]topicShape, 
 			s.Advice = append(s.Advice, says)
 		}
 	}
-	return s
 }
 
 // CreateTopics creates the topics of a namespace and of definitions that are missing, and checks the rest as
@@ -156,7 +178,7 @@ func CreateTopics(ctx context.Context, cfg Config, defs []*sagas.Definition) err
 			return err
 		}
 		return errors.Join(ensureCommands(ctx, adm, cfg, allCommandTopics(plans), l.partitions), ensureEvents(ctx, adm, cfg, allEventTopics(plans), l.partitions),
-			ensureCorrelation(ctx, adm, cfg, topics, plans, l))
+			ensureCorrelation(ctx, adm, cfg, topics, plans, l), ensureReaders(ctx, adm, cfg, plans))
 	})
 }
 

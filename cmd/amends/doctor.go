@@ -222,13 +222,7 @@ func (d *doctor) topics(ctx context.Context) (missing bool) {
 		case !s.Exists:
 			absent = append(absent, s.Name)
 		default:
-			for _, f := range s.Faults {
-				wrong++
-				d.say("topics", stateFault, alterFix(f, s.Name), "%s: %s", s.Name, f)
-			}
-			for _, a := range s.Advice {
-				d.say("topics", stateAdvice, alterFix(a, s.Name), "%s: %s", s.Name, a)
-			}
+			wrong += d.differs(s)
 		}
 	}
 	if len(absent) > 0 {
@@ -239,7 +233,44 @@ func (d *doctor) topics(ctx context.Context) (missing bool) {
 	if wrong == 0 {
 		d.say("topics", stateOK, "", "%d topics of namespace %s are as they should be", len(states), d.conn.Namespace)
 	}
+	d.published(ctx)
 	return false
+}
+
+// differs says what is wrong with a topic that exists, and counts what must not be.
+func (d *doctor) differs(s orchestrator.TopicState) int {
+	for _, f := range s.Faults {
+		d.say("topics", stateFault, alterFix(f, s.Name), "%s: %s", s.Name, f)
+	}
+	for _, a := range s.Advice {
+		d.say("topics", stateAdvice, alterFix(a, s.Name), "%s: %s", s.Name, a)
+	}
+	return len(s.Faults)
+}
+
+// published looks at the topics that the published definitions need beside those of every namespace.
+func (d *doctor) published(ctx context.Context) {
+	states, err := orchestrator.PlanPublished(ctx, d.conn.orchestrator())
+	if err != nil {
+		d.say("topics", stateUnknown, "", "those of bindings and of correlation: %v", err)
+		return
+	}
+	wrong, later := 0, 0
+	for _, s := range states {
+		switch {
+		case s.Exists:
+			wrong += d.differs(s)
+		case s.Note != "":
+			later++
+			d.say("topics", stateAdvice, "", "%s is not there: %s", s.Name, s.Note)
+		default:
+			wrong++
+			d.say("topics", stateFault, "Publish the definition again, or restart a process: either makes it.", "missing: %s, which a definition needs", s.Name)
+		}
+	}
+	if wrong+later == 0 && len(states) > 0 {
+		d.say("topics", stateOK, "", "%s of bindings and correlation as they should be", plural(len(states), "topic"))
+	}
 }
 
 // alterFix is the command that repairs a setting.

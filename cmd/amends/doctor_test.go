@@ -55,11 +55,103 @@ func TestTopicCommands(t *testing.T) {
 	}
 	bound := write(t, "bound.yaml", "saga: refunds\nversion: 1\nid: =input.id\nstart: {topic: refunds.requested}\nsteps:\n- {id: nap, sleep: {for: 1s}}\n")
 	if code, out, _ := execute(t, "topic", "export", "--strimzi", "--namespace", "pay", "-f", bound); code != exitOK || strings.Count(out, "name: pay.bind.") != 3 ||
-		!strings.Contains(out, "name: refunds.requested") || strings.Count(out, "kind: KafkaTopic") != 8 {
+		!strings.Contains(out, "name: refunds.requested") || strings.Count(out, "kind: KafkaTopic") != 8 ||
+		!strings.Contains(out, "# pay.bind.refunds.refunds-requested.state: made at run time, with as many partitions as refunds.requested, at most 3\n") {
 		t.Errorf("export of a binding: %d\n%s", code, out)
 	}
 	if code, _, _ := execute(t, "topic", "export"); code != exitUsage {
 		t.Errorf("export of no form: %d", code)
+	}
+}
+
+// The changelogs of bindings, and of events that are awaited, are planned after the topics that are read. Nobody has to
+// make them; topic apply does when it can.
+func TestTopicsOfReaders(t *testing.T) {
+	emptyHome(t)
+	broker := emptyBroker(t)
+	bound := write(t, "bound.yaml", `saga: refunds
+version: 1
+id: =input.id
+deadline: 2d
+start: {topic: refunds.requested}
+steps:
+- {id: nap, sleep: {for: 1s}}
+- {id: paid, await: {topic: bank.paid, match: =event.id, equals: =input.id, within: 1d}}
+`)
+	run := func(want int, verb ...string) string {
+		t.Helper()
+		code, out, talk := execute(t, append(verb, "--brokers", broker, "--namespace", "pay")...)
+		if code != want {
+			t.Fatalf("%v: exit %d, want %d\n%s%s", verb, code, want, out, talk)
+		}
+		return out
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	const changelog = "pay.bind.refunds.refunds-requested.state"
+	rowOf := func(name string) (row topicRow) {
+		t.Helper()
+		code, out, talk := execute(t, "topic", "plan", "-f", bound, "-o", "jsonl", "--brokers", broker, "--namespace", "pay")
+		for line := range strings.Lines(out) {
+			var r topicRow
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatalf("exit %d: %v\n%s%s", code, err, out, talk)
+			}
+			if r.Name == name {
+				return r
+			}
+		}
+		t.Fatalf("no %s in\n%s", name, out)
+		return row
+	}
+	if r := rowOf(changelog); r.Exists || r.Partitions != 0 || len(r.Faults) > 0 || r.Note != "made at run time, with as many partitions as refunds.requested, at most 3" {
+		t.Errorf("nothing is there: %+v", r)
+	}
+	for topic, partitions := range map[string]int32{"refunds.requested": 2, "bank.paid": 6} {
+		if _, err := adm.CreateTopic(t.Context(), partitions, 1, nil, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := rowOf(changelog); r.Exists || r.Partitions != 2 || len(r.Faults) > 0 {
+		t.Errorf("the source is there: %+v", r)
+	}
+	if out := run(exitOK, "topic", "apply", "-f", bound); !strings.Contains(out, changelog) || strings.Count(out, "pay.bind.") != 2 {
+		t.Errorf("apply: %s", out)
+	}
+	if out := run(exitOK, "topic", "plan", "-f", bound); strings.Contains(out, "run time") || strings.Count(out, "pay.bind.") != 2 {
+		t.Errorf("after apply: %s", out)
+	}
+	details, err := adm.ListTopics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range details {
+		if strings.HasPrefix(d.Topic, "pay.bind.correlate.") && len(d.Partitions) != 3 {
+			t.Errorf("%s has %d partitions", d.Topic, len(d.Partitions))
+		}
+	}
+
+	// What is published the doctor knows.
+	run(exitOK, "def", "apply", bound)
+	if out := run(exitOK, "doctor", "--server", "http://127.0.0.1:1"); !strings.Contains(out, "✓ topics     4 topics of bindings and correlation") {
+		t.Errorf("doctor:\n%s", out)
+	}
+	policy := "delete"
+	if _, err := adm.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}}, changelog); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(exitFindings, "doctor", "--server", "http://127.0.0.1:1"); !strings.Contains(out, "✗ topics     "+changelog+": cleanup.policy") {
+		t.Errorf("doctor of a changed one:\n%s", out)
+	}
+	if _, err := adm.DeleteTopic(t.Context(), changelog); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(exitOK, "doctor", "--server", "http://127.0.0.1:1"); !strings.Contains(out, "! topics     "+changelog+" is not there: made at run time") {
+		t.Errorf("doctor of a missing one:\n%s", out)
 	}
 }
 

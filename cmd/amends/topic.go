@@ -25,10 +25,11 @@ type topicRow struct {
 	Settings    map[string]string `json:"settings"`
 	Faults      []string          `json:"faults,omitempty"`
 	Advice      []string          `json:"advice,omitempty"`
+	Note        string            `json:"note,omitempty"`
 }
 
 func rowOfTopic(s orchestrator.TopicState) topicRow {
-	return topicRow{s.Name, s.Purpose, s.Exists, s.Partitions, s.Replication, settingsOf(s.TopicPlan), s.Faults, s.Advice}
+	return topicRow{s.Name, s.Purpose, s.Exists, s.Partitions, s.Replication, settingsOf(s.TopicPlan), s.Faults, s.Advice, s.Note}
 }
 
 func settingsOf(p protocol.TopicPlan) map[string]string {
@@ -41,11 +42,19 @@ func settingsOf(p protocol.TopicPlan) map[string]string {
 
 var topicColumns = []column[topicRow]{
 	{head: "TOPIC", text: func(r topicRow) string { return r.Name }},
-	{head: "PARTITIONS", text: func(r topicRow) string { return strconv.Itoa(int(r.Partitions)) }},
+	{head: "PARTITIONS", text: func(r topicRow) string {
+		if r.Partitions == 0 {
+			return "-"
+		}
+		return strconv.Itoa(int(r.Partitions))
+	}},
 	{head: "REPLICAS", text: func(r topicRow) string { return strconv.Itoa(int(r.Replication)) }},
 	{head: "STATE", text: func(r topicRow) string {
 		if all := append(append([]string{}, r.Faults...), r.Advice...); len(all) > 0 {
 			return strings.Join(all, "; ")
+		}
+		if r.Note != "" {
+			return r.Note
 		}
 		return "ok"
 	}},
@@ -136,7 +145,7 @@ func newTopicApplyCommand(t *terminal) *cobra.Command {
 				}
 			}
 			for _, s := range before {
-				if !s.Exists {
+				if !s.Exists && s.Partitions > 0 {
 					t.say("%s", s.Name)
 				}
 			}
@@ -174,7 +183,14 @@ each, and a KafkaUser with the rights that amends run needs. No broker is asked.
 			if err != nil {
 				return err
 			}
-			return writeStrimzi(t.out, cfg.Namespace, cluster, plans, events)
+			if err := writeStrimzi(t.out, cfg.Namespace, cluster, plans, events); err != nil {
+				return err
+			}
+			readers, err := orchestrator.ReaderTopics(cfg.Namespace, defs)
+			for _, r := range readers { // how many partitions they have a broker would have to say
+				fmt.Fprintf(t.out, "# %s: %s\n", r.Name, r.Note())
+			}
+			return err
 		},
 	}
 	cmd.Flags().Bool("strimzi", false, "KafkaTopic and KafkaUser")
