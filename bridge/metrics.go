@@ -23,25 +23,42 @@ type metrics struct {
 	load    *prometheus.GaugeVec
 	open    *prometheus.GaugeVec
 	skipped *prometheus.CounterVec
+	all     []Metric
 }
 
+// Metric is one metric of a bridge, with the labels that vary and that which is constant.
+type Metric struct {
+	Name, Type, Help string
+	Labels           []string
+}
+
+// Metrics lists what every bridge counts, in the order in which it is declared.
+func Metrics() []Metric { return newMetrics("", nil).all }
+
 func newMetrics(name string, reg prometheus.Registerer) *metrics {
+	m := &metrics{}
 	constant := prometheus.Labels{"bridge": name}
+	declare := func(name, kind, help string, labels []string) string {
+		name = "amends_bridge_" + name
+		m.all = append(m.all, Metric{name, kind, help, append([]string{"bridge"}, labels...)})
+		return name
+	}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "amends_bridge_" + name, Help: help, ConstLabels: constant}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: declare(name, "counter", help, labels), Help: help, ConstLabels: constant}, labels)
 	}
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "amends_bridge_" + name, Help: help, ConstLabels: constant}, labels)
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: declare(name, "gauge", help, labels), Help: help, ConstLabels: constant}, labels)
 	}
-	m := &metrics{
-		tries: counter("tries_total", "Requests that were made, retries included.", "destination", "command", "op", "outcome"),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "amends_bridge_try_duration_seconds", ConstLabels: constant,
-			Help: "How long requests took.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12)}, []string{"destination"}),
-		replies: counter("replies_total", "Commands that were answered.", "command", "op", "outcome"),
-		load:    gauge("calls", "Calls that are under way or wait.", "destination"),
-		open:    gauge("breaker_open", "1 while a destination is left alone.", "destination"),
-		skipped: counter("skipped_total", "Records of the command topic that were passed over.", "reason"),
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: declare(name, "histogram", help, labels), Help: help, ConstLabels: constant,
+			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12)}, labels)
 	}
+	m.tries = counter("tries_total", "Requests that were made, retries included.", "destination", "command", "op", "outcome")
+	m.took = histogram("try_duration_seconds", "How long requests took.", "destination")
+	m.replies = counter("replies_total", "Commands that were answered.", "command", "op", "outcome")
+	m.load = gauge("calls", "Calls that are under way or wait.", "destination")
+	m.open = gauge("breaker_open", "1 while a destination is left alone.", "destination")
+	m.skipped = counter("skipped_total", "Records of the command topic that were passed over.", "reason")
 	if reg != nil {
 		reg.MustRegister(m.tries, m.took, m.replies, m.load, m.open, m.skipped)
 	}

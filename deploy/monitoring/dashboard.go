@@ -51,6 +51,14 @@ var rows = []row{
 		{"Topics that take nothing", "Breakers of topics of others: 1 open, 0.5 half-open.", "short", [][2]string{{"max by (topic) (amends_destination_open)", "{{topic}}"}}},
 		{"Undo answers", "Answers to undo commands. Anything but ok is a debt that is still open.", "ops", [][2]string{{rate("amends_undo_total", "saga, outcome", ""), "{{saga}} {{outcome}}"}}},
 	}},
+	{"Bridges", []panel{
+		{"Requests", "Requests that bridges made, retries included, by outcome.", "ops", [][2]string{{rate("amends_bridge_tries_total", "bridge, destination, outcome", ""), "{{bridge}} {{destination}} {{outcome}}"}}},
+		{"Request duration, p99", "How long a destination takes to answer.", "s", [][2]string{{quantile("0.99", "amends_bridge_try_duration_seconds", "bridge, destination"), "{{bridge}} {{destination}}"}}},
+		{"Replies", "Commands that were answered, by outcome.", "ops", [][2]string{{rate("amends_bridge_replies_total", "bridge, op, outcome", ""), "{{bridge}} {{op}} {{outcome}}"}}},
+		{"Calls", "Calls that are under way or wait, by destination.", "short", [][2]string{{"sum by (bridge, destination) (amends_bridge_calls)", "{{bridge}} {{destination}}"}}},
+		{"Destinations left alone", "1 while a breaker is open: nothing is asked of the destination, and its calls wait.", "short", [][2]string{{"max by (bridge, destination) (amends_bridge_breaker_open)", "{{bridge}} {{destination}}"}}},
+		{"Passed over", "Records of command topics that no bridge answers, by reason.", "short", [][2]string{{"sum by (bridge, reason) (increase(amends_bridge_skipped_total[1h]))", "{{bridge}} {{reason}}"}}},
+	}},
 	{"Engine", []panel{
 		{"Event to command, p50 and p99", "From the oldest input record of a transaction to its commit.", "s", [][2]string{
 			{quantile("0.5", "amends_event_to_command_seconds", ""), "p50"}, {quantile("0.99", "amends_event_to_command_seconds", ""), "p99"}}},

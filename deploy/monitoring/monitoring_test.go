@@ -9,16 +9,21 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/amendsio/amends/bridge"
 	"github.com/amendsio/amends/orchestrator"
 	"github.com/amendsio/amends/telemetry"
 )
 
 var update = flag.Bool("update", false, "rewrite the files")
 
-// metrics are those of the engine and of what every process does beside it.
+// metrics are those of the engine, of what every process does beside it, and of bridges.
 func metrics() []orchestrator.Metric {
 	d := telemetry.Deliveries
-	return append(orchestrator.Metrics(), orchestrator.Metric{Name: d.Name, Type: "counter", Help: d.Help, Labels: d.Labels})
+	all := append(orchestrator.Metrics(), orchestrator.Metric{Name: d.Name, Type: "counter", Help: d.Help, Labels: d.Labels})
+	for _, m := range bridge.Metrics() {
+		all = append(all, orchestrator.Metric(m))
+	}
+	return all
 }
 
 // TestFiles: the files are what the code makes.
@@ -71,7 +76,7 @@ func TestNames(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"amends_instances_attention_total", "amends_dead_letters_total", "amends_task_state"} {
+	for _, name := range []string{"amends_instances_attention_total", "amends_dead_letters_total", "amends_task_state", "amends_bridge_breaker_open"} {
 		if !used[name] {
 			t.Errorf("%s is on no dashboard and in no rule", name)
 		}

@@ -45,9 +45,14 @@ func TestKafkaPolyglot(t *testing.T) {
 	killed := map[string]int{}
 	next := time.Now()
 	h.firstAnswers()
+	moves := stall{when: time.Now()}
 	for n, ended := 0, 0; n < kills || !closed(published); {
 		w.between(500*time.Millisecond, time.Second)
 		h.watch()
+		// Once all are published and have ended, only the rest of the kills is left.
+		if now := w.endedCount(); now < sagas && moves.lasts(now, time.Now()) > stuckAfter {
+			t.Fatalf("%d of %d instances have ended, none in the last %v, after %d kills: %v. Open: %s", now, sagas, stuckAfter, n, killed, h.openSample())
+		}
 		if now := w.endedCount(); now/1000 > ended/1000 {
 			ended = now
 			t.Logf("%6.1fs: %d of %d instances have ended after %d kills", time.Since(began).Seconds(), ended, sagas, n)
@@ -81,6 +86,37 @@ func TestKafkaPolyglot(t *testing.T) {
 	h.check(engines)
 	for _, p := range engines {
 		p.terminate(30 * time.Second)
+	}
+}
+
+// stuckAfter is how long it may last until some instance ends: of so many that are under way, one always does.
+const stuckAfter = 3 * time.Minute
+
+// stall knows since when a count has not moved.
+type stall struct {
+	count int
+	when  time.Time
+}
+
+// lasts is for how long the count has been what it is now.
+func (s *stall) lasts(count int, now time.Time) time.Duration {
+	if count != s.count {
+		s.count, s.when = count, now
+	}
+	return now.Sub(s.when)
+}
+
+// A count that moves is no stall, however slowly; one that stands is.
+func TestStall(t *testing.T) {
+	began := time.Now()
+	s := stall{when: began}
+	for i := 1; i <= 5; i++ {
+		if d := s.lasts(i, began.Add(time.Duration(i)*stuckAfter)); d != 0 {
+			t.Errorf("%d ended: stands for %v", i, d)
+		}
+	}
+	if d := s.lasts(5, began.Add(5*stuckAfter+stuckAfter+1)); d <= stuckAfter {
+		t.Errorf("nothing ended: stands for %v", d)
 	}
 }
 
