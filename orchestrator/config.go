@@ -91,7 +91,8 @@ type Config struct {
 	OrphanReplies OrphanPolicy
 
 	// Memory is what the runtime of this process may hold, in bytes: see package topology. Default:
-	// none, and each part has its own default.
+	// none, and each part has its own default. With definitions that correlate events an eighth, and at least
+	// 64 MiB, is for that.
 	Memory int64
 
 	// Limits bound memory, batches and concurrency of the runtime. Default: those of package topology, and

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -76,7 +77,9 @@ func (c *correlator) work(ctx context.Context) error {
 	if len(cfg.Brokers) > 0 {
 		client = append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, client...)
 	}
+	_, memory := divideMemory(cfg.Memory, true)
 	w, err := flow.New(flow.Config{
+		Memory:    memory,
 		Namespace: cfg.Namespace, DataDir: cfg.DataDir, FS: cfg.FS, Client: client, Advertise: cfg.Advertise, InstanceID: cfg.InstanceID, Zone: cfg.Zone,
 		Standbys: cfg.Standbys, Timing: cfg.Timing, Clock: cfg.Clock, Failpoint: cfg.Failpoint, Version: Version, Logger: cfg.Logger, Metrics: c.metrics,
 	})
@@ -89,6 +92,33 @@ func (c *correlator) work(ctx context.Context) error {
 		return nil
 	}
 	return w.Run(ctx)
+}
+
+// memoryLeast is the least that a worker takes.
+const memoryLeast = 64 << 20
+
+// divideMemory divides the budget of a process: an eighth is the correlation's, and at least memoryLeast. The sagas have
+// all of it as long as no definition correlates; when the first one comes to a running process, they give it back at the
+// next start. 0 is no budget.
+func divideMemory(budget int64, correlates bool) (sagas, correlation int64) {
+	if budget == 0 {
+		return 0, 0
+	}
+	correlation = max(memoryLeast, budget/8)
+	if !correlates {
+		return budget, correlation
+	}
+	return max(memoryLeast, budget-correlation), correlation
+}
+
+// live says whether the loops of the correlation turn.
+func (c *correlator) live() error {
+	if w := c.worker.Load(); w != nil {
+		if err := w.Live(); err != nil {
+			return fmt.Errorf("correlation: %w", err)
+		}
+	}
+	return nil
 }
 
 // crash ends the work as kill -9 would end the process.

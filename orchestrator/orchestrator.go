@@ -159,6 +159,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 	if len(o.cfg.Brokers) > 0 {
 		client = append([]kgo.Opt{kgo.SeedBrokers(o.cfg.Brokers...)}, client...)
 	}
+	memory, _ := divideMemory(o.cfg.Memory, o.correlator.needed())
 	return o.flow().Config(topology.Config{
 		App:            protocol.App(o.cfg.Namespace),
 		Changelog:      o.topics.State,
@@ -166,7 +167,7 @@ func (o *Orchestrator) topologyConfig() topology.Config {
 		IndexVersion:   indexVersion,
 		DataDir:        o.cfg.DataDir,
 		FS:             o.cfg.FS,
-		Memory:         o.cfg.Memory,
+		Memory:         memory,
 		Client:         client,
 		Advertise:      o.cfg.Advertise,
 		InstanceID:     o.cfg.InstanceID,
@@ -271,9 +272,11 @@ func (o *Orchestrator) Draining() bool {
 // Live says whether the loops turn: nil, or which one does not. It never asks Kafka.
 func (o *Orchestrator) Live() error {
 	if w := o.worker.Load(); w != nil {
-		return w.Live()
+		if err := w.Live(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return o.correlator.live()
 }
 
 // LookAgain has every task look at the clock now. A task that waits for a timer looks once a minute by

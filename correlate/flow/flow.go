@@ -25,6 +25,8 @@ type Config struct {
 	DataDir string
 	// FS is the file system of the stores. Default: the disk.
 	FS vfs.FS
+	// Memory is what the worker may hold, in bytes: see package topology. Default: none.
+	Memory int64
 	// Client are the options of every Kafka client. Required.
 	Client []kgo.Opt
 	// Advertise, InstanceID, Zone, Standbys, Limits, Timing, Clock, Hooks and Failpoint are those of package
@@ -63,7 +65,7 @@ func New(cfg Config) (*topology.Worker, error) {
 	}
 	return topology.New(t.Config(topology.Config{
 		App: App(cfg.Namespace), Changelog: protocol.App(cfg.Namespace) + "correlation-state", DataDir: filepath.Join(cfg.DataDir, "correlation"),
-		FS: cfg.FS, CacheBytes: cacheBytes, Client: cfg.Client, Advertise: cfg.Advertise, InstanceID: cfg.InstanceID, Zone: cfg.Zone,
+		FS: cfg.FS, Memory: cfg.Memory, CacheBytes: cacheBytes, Client: cfg.Client, Advertise: cfg.Advertise, InstanceID: cfg.InstanceID, Zone: cfg.Zone,
 		Standbys: cfg.Standbys, Limits: cfg.Limits, Timing: cfg.Timing, Clock: cfg.Clock, Logger: cfg.Logger, Hooks: cfg.Hooks, Failpoint: cfg.Failpoint,
 		AllowTruncatedInput: true, // the topics may be made long after the namespace, and their retention is ours
 	}))
