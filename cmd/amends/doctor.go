@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/amendsio/amends/internal/local"
 	"github.com/amendsio/amends/orchestrator"
 )
 
@@ -77,6 +78,7 @@ func printDiagnoses(w io.Writer, found []diagnosis) {
 type doctor struct {
 	conn  *connection
 	user  string
+	ahead time.Duration // of the nodes of amends dev before this machine
 	found []diagnosis
 }
 
@@ -113,6 +115,11 @@ func examine(cmd *cobra.Command) (*doctor, error) {
 	}
 	more, _ := cmd.Flags().GetStringSlice("topic")
 	d := &doctor{conn: &conn, user: s.text("sasl-user")}
+	var dev local.Status
+	if askDev(cmd, http.MethodGet, "/status", nil, &dev) == nil && dev.Advanced > 0 {
+		d.ahead = dev.Advanced
+		d.say("clocks", stateAdvice, "", "the nodes of amends dev are %s ahead (amends clock advance)", dev.Advanced)
+	}
 	for _, note := range s.notes {
 		d.say("settings", stateAdvice, "", "%s", note)
 	}

@@ -149,7 +149,7 @@ func (d *doctor) judge(topic string, records []*kgo.Record, partitions int32) {
 			crc++
 		}
 	}
-	if ahead > maxSkew {
+	if ahead > maxSkew+d.ahead {
 		d.say("clocks", stateFault, "Let the producer's machine keep time (NTP).", "%s has a record that is %s in the future", topic, ahead.Round(time.Second))
 	}
 	switch {

@@ -42,8 +42,7 @@ def sent(err, _):
 
 def serve(name, brokers, dsn):
     c = Consumer({"bootstrap.servers": brokers, "group.id": name, "auto.offset.reset": "earliest", "session.timeout.ms": 6000,
-                  "enable.auto.commit": False, "isolation.level": "read_committed",  # rule 1
-                  **({"group.instance.id": os.environ["INSTANCE"]} if "INSTANCE" in os.environ else {})})
+                  "enable.auto.commit": False, "isolation.level": "read_committed", "group.instance.id": os.environ.get("INSTANCE")})  # rule 1
     p = Producer({"bootstrap.servers": brokers, "enable.idempotence": True})
     c.subscribe(["cmd." + name]); db = psycopg.connect(dsn, autocommit=True)
     while True:
