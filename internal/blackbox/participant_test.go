@@ -74,7 +74,7 @@ func startParticipant(t *testing.T, c *kafkatest.Cluster, p *participant) *parti
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.DisableAutoCommit(),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), // the reply's partition is given
-		kgo.ProducerLinger(2*time.Millisecond),
+		kgo.ProducerLinger(10*time.Millisecond),
 	)...)
 	if err != nil {
 		t.Fatal(err)

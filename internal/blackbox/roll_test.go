@@ -20,6 +20,7 @@ var (
 	rollProcesses  = flag.Int("roll.processes", 2, "processes")
 	rollPartitions = flag.Int("roll.partitions", 6, "partitions of the namespace, and tasks")
 	rollState      = flag.Int("roll.state", 0, "MB of state that each process holds")
+	rollWarm       = flag.Duration("roll.warm", 0, "load, and then a round of restarts that does not count, before the first one that does: brokers that have just started are several times as slow as ten minutes later")
 	rollWithin     = flag.Duration("roll.within", 5*time.Minute, "the whole test; what is not there by then is a failure")
 	rollLogs       = flag.String("roll.logs", "", "directory to which the processes' logs are copied at the end")
 	rollLimits     = flag.Bool("roll.limits", false, "fail when a limit is not held; otherwise it is only printed")
@@ -58,6 +59,26 @@ func TestKafkaRoll(t *testing.T) {
 	stop := r.offer()
 	r.settle()
 	r.waitWarm(processes)
+	restart := func(round int, p *process) []time.Duration {
+		since := time.Now()
+		p.terminate(r.left(time.Minute))
+		down := time.Since(since)
+		p.start()
+		p.waitReady(r.left(2 * time.Minute))
+		ready := time.Since(since)
+		time.Sleep(rollQuiet)
+		found := r.gaps(since, time.Now())
+		t.Logf("round %d: %s down after %v, ready after %v, longest gap of a partition %v", round, p.name,
+			down.Round(time.Millisecond), ready.Round(time.Millisecond), slices.Max(found).Round(time.Millisecond))
+		return found
+	}
+	if *rollWarm > 0 {
+		r.enter("warm")
+		time.Sleep(r.left(*rollWarm))
+		for _, p := range processes { // round 0 does not count
+			restart(0, p)
+		}
+	}
 
 	var steady, gaps, back samples
 	r.enter("steady")
@@ -71,17 +92,7 @@ func TestKafkaRoll(t *testing.T) {
 	for round := range *rollRounds {
 		r.enter(fmt.Sprintf("round %d", round+1))
 		for _, p := range processes {
-			since := time.Now()
-			p.terminate(r.left(time.Minute))
-			down := time.Since(since)
-			p.start()
-			p.waitReady(r.left(2 * time.Minute))
-			ready := time.Since(since)
-			time.Sleep(rollQuiet)
-			found := r.gaps(since, time.Now())
-			gaps.add(found...)
-			t.Logf("round %d: %s down after %v, ready after %v, longest gap of a partition %v", round+1, p.name,
-				down.Round(time.Millisecond), ready.Round(time.Millisecond), slices.Max(found).Round(time.Millisecond))
+			gaps.add(restart(round+1, p)...)
 		}
 	}
 	late := r.lateness(rolling, time.Now())
