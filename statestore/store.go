@@ -198,7 +198,7 @@ func (s *Store) options(o Options) *pebble.Options {
 		FormatMajorVersion:          pebble.FormatNewest, // the default is the oldest
 		MemTableSize:                min(max(o.MemTableSize, 1<<20), 16<<20),
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       8, // of which Pebble takes half: four flushes are merged at a time
 		L0StopWritesThreshold:       20,
 		LBaseMaxBytes:               32 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
