@@ -87,13 +87,7 @@ func readerStates(ctx context.Context, adm *kadm.Client, readers []ReaderTopic, 
 	if err != nil {
 		return nil, err
 	}
-	var there []string
-	for _, p := range plans {
-		if _, ok := have[p.Name]; ok {
-			there = append(there, p.Name)
-		}
-	}
-	configs, err := settingsIn(ctx, adm, there)
+	configs, err := settingsIn(ctx, adm, plans, have)
 	if err != nil {
 		return nil, err
 	}
@@ -149,11 +143,12 @@ func PlanPublished(ctx context.Context, cfg Config) ([]TopicState, error) {
 				return err
 			}
 			l := planLayout(cfg, topics, have)
-			configs, err := settingsIn(ctx, adm, slices.DeleteFunc(names, func(n string) bool { _, ok := have[n]; return !ok }))
+			plans := topics.CorrelationPlan(l.partitions, l.partitions, rf)
+			configs, err := settingsIn(ctx, adm, plans, have)
 			if err != nil {
 				return err
 			}
-			for _, p := range topics.CorrelationPlan(l.partitions, l.partitions, rf) {
+			for _, p := range plans {
 				out = append(out, compareTopic(cfg, p, have, configs))
 			}
 		}

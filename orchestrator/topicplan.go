@@ -85,7 +85,7 @@ func PlanTopics(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]To
 		if err != nil {
 			return err
 		}
-		configs, err := settingsIn(ctx, adm, slices.DeleteFunc(names, func(n string) bool { _, ok := have[n]; return !ok }))
+		configs, err := settingsIn(ctx, adm, plans, have)
 		if err != nil {
 			return err
 		}
@@ -103,9 +103,15 @@ func PlanTopics(ctx context.Context, cfg Config, defs []*sagas.Definition) ([]To
 	return out, err
 }
 
-// settingsIn reads the settings of topics that exist, by name.
-func settingsIn(ctx context.Context, adm *kadm.Client, names []string) (map[string]kadm.ResourceConfig, error) {
+// settingsIn reads the settings of those planned topics that exist, by name.
+func settingsIn(ctx context.Context, adm *kadm.Client, plans []protocol.TopicPlan, have map[string]topicShape) (map[string]kadm.ResourceConfig, error) {
 	configs := map[string]kadm.ResourceConfig{}
+	var names []string
+	for _, p := range plans {
+		if _, there := have[p.Name]; there {
+			names = append(names, p.Name)
+		}
+	}
 	if len(names) == 0 {
 		return configs, nil
 	}
