@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,8 +116,10 @@ func examine(cmd *cobra.Command) (*doctor, error) {
 	}
 	more, _ := cmd.Flags().GetStringSlice("topic")
 	d := &doctor{conn: &conn, user: s.text("sasl-user")}
+	// A dev of this machine is found by the port of --server alone: it counts when these brokers are its own.
 	var dev local.Status
-	if askDev(cmd, http.MethodGet, "/status", nil, &dev) == nil && dev.Advanced > 0 {
+	if askDev(cmd, http.MethodGet, "/status", nil, &dev) == nil && dev.Advanced > 0 &&
+		slices.ContainsFunc(dev.Brokers, func(b string) bool { return slices.Contains(conn.Brokers, b) }) {
 		d.ahead = dev.Advanced
 		d.say("clocks", stateAdvice, "", "the nodes of amends dev are %s ahead (amends clock advance)", dev.Advanced)
 	}
