@@ -70,14 +70,7 @@ func TestCheckTypesEvents(t *testing.T) {
 				}
 				return find(u)
 			})
-			switch {
-			case c.want == "" && len(found) > 0:
-				t.Fatalf("found %s", found.Error())
-			case c.want != "" && len(found) != 1:
-				t.Fatalf("%d findings, want one:\n%s", len(found), found.Error())
-			case c.want != "" && !strings.Contains(found.Error(), c.want):
-				t.Fatalf("got  %s\nwant %s", found.Error(), c.want)
-			}
+			wantFinding(t, found, c.want)
 		})
 	}
 }

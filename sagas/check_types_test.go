@@ -96,18 +96,24 @@ func TestCheckTypes(t *testing.T) {
 				t.Fatal(err)
 			}
 			found := d.CheckTypes(typesForTest())
-			switch {
-			case c.want == "" && len(found) > 0:
-				t.Fatalf("found %s", found.Error())
-			case c.want != "" && len(found) != 1:
-				t.Fatalf("%d findings, want one:\n%s", len(found), found.Error())
-			case c.want != "" && !strings.Contains(found.Error(), c.want):
-				t.Fatalf("got  %s\nwant %s", found.Error(), c.want)
-			}
+			wantFinding(t, found, c.want)
 			if c.want != "" && found[0].Warning {
 				t.Error("it is only a warning")
 			}
 		})
+	}
+}
+
+// wantFinding wants the one finding that has the text, or none when that is empty.
+func wantFinding(t *testing.T, found Findings, want string) {
+	t.Helper()
+	switch {
+	case want == "" && len(found) > 0:
+		t.Fatalf("found %s", found.Error())
+	case want != "" && len(found) != 1:
+		t.Fatalf("%d findings, want one:\n%s", len(found), found.Error())
+	case want != "" && !strings.Contains(found.Error(), want):
+		t.Fatalf("got  %s\nwant %s", found.Error(), want)
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -29,15 +28,8 @@ both, the schemas of the directory must also be compatible with what the registr
 			if err == nil {
 				err = checkSchemas(cmd, t, defs)
 			}
-			var found sagas.Findings
-			if errors.As(err, &found) {
-				// The findings are what was asked for: data, not talk.
-				fmt.Fprintln(t.out, found.Error())
-				fmt.Fprintf(t.err, "amends: %s\n", plural(len(found), "finding"))
-				return &codedError{code: exitFindings}
-			}
 			if err != nil {
-				return err
+				return asked(t, err)
 			}
 			for _, d := range defs {
 				if warnings := d.Warnings(); len(warnings) > 0 {

@@ -119,3 +119,14 @@ func isTTY(f *os.File) bool {
 	st, err := f.Stat()
 	return err == nil && st.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
 }
+
+// asked is err for a command whose answer findings are: they are data, not talk, so they go to the output.
+func asked(t *terminal, err error) error {
+	var found sagas.Findings
+	if !errors.As(err, &found) {
+		return err
+	}
+	fmt.Fprintln(t.out, found.Error())
+	fmt.Fprintf(t.err, "amends: %s\n", plural(len(found), "finding"))
+	return &codedError{code: exitFindings}
+}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/amendsio/amends/sagas"
 	"github.com/amendsio/amends/topology"
 )
 
@@ -53,14 +51,8 @@ func runFlow(cmd *cobra.Command, t *terminal, parse func(settings) (declared, er
 		return &codedError{exitConfig, err}
 	}
 	d, err := parse(s)
-	var found sagas.Findings
-	if errors.As(err, &found) {
-		fmt.Fprintln(t.out, found.Error())
-		fmt.Fprintf(t.err, "amends: %s\n", plural(len(found), "finding"))
-		return &codedError{code: exitFindings}
-	}
 	if err != nil {
-		return err
+		return asked(t, err)
 	}
 	if s.yes("check") {
 		text, err := d.describe()
