@@ -215,6 +215,10 @@ func (s *Store) options(o Options) *pebble.Options {
 			WriteStallBegin: func(pebble.WriteStallBeginInfo) { s.stalls.Add(1) },
 		},
 	}
+	// Nearly every block of timers and lists is dense with tombstones, so each flush would at once be
+	// merged into the lowest level for that alone. Whoever walks over timers begins behind the fired ones
+	// (timerIndex), and the tombstones of lists go with the merges that sizes ask for.
+	p.Experimental.TombstoneDenseCompactionThreshold = -1
 	for i := range p.Levels {
 		p.Levels[i].BlockSize = 16 << 10
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -613,6 +614,28 @@ func TestTimerBound(t *testing.T) {
 	apply(t, s, map[string]string{"early": "\x01"})
 	if due, ok := s.NextDue(); !ok || due != 1000 {
 		t.Errorf("next due %d %v", due, ok)
+	}
+}
+
+// TestFlushStays: a table full of tombstones, as every flush here is, is not merged for that alone.
+func TestFlushStays(t *testing.T) {
+	o := testOptions(vfs.NewMem())
+	o.MemTableSize = 16 << 20 // so that there are these flushes only
+	s := open(t, o)
+	for range 3 { // a fourth is merged because there are four
+		fireAll(t, s, 5000)
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 30 { // Pebble looks into new tables in the background
+		time.Sleep(10 * time.Millisecond)
+		if m := s.Metrics(); m.Compactions+m.CompactionsRunning > 0 {
+			t.Fatalf("%d compactions, %d under way", m.Compactions, m.CompactionsRunning)
+		}
+	}
+	if m := s.Metrics(); m.Tombstones < 10_000 {
+		t.Fatalf("%d tombstones after the flushes: the test shows nothing", m.Tombstones)
 	}
 }
 
