@@ -3,6 +3,7 @@ package changelog
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -42,8 +43,14 @@ func StableEnds(ctx context.Context, cl *kgo.Client, topic string, partition int
 }
 
 func ends(ctx context.Context, cl *kgo.Client, topic string, partition int32, isolation int8) (r Range, err error) {
-	if r.End, err = listOffset(ctx, cl, topic, partition, latest, isolation); err == nil {
-		r.Start, err = listOffset(ctx, cl, topic, partition, earliest, isolation)
+	// Both at once: whoever takes a partition over asks while nobody works on it.
+	var startErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { r.Start, startErr = listOffset(ctx, cl, topic, partition, earliest, isolation) })
+	r.End, err = listOffset(ctx, cl, topic, partition, latest, isolation)
+	wg.Wait()
+	if err == nil {
+		err = startErr
 	}
 	if err != nil {
 		return Range{}, fmt.Errorf("list offsets of %s/%d: %w", topic, partition, err)

@@ -164,7 +164,7 @@ type Limits struct {
 	CycleTime time.Duration
 	// Gather is the longest a loaded task waits for more records before it
 	// starts the next cycle: only when its commits take longer than they
-	// need to. Default 20 ms; negative for never.
+	// need to. Default 50 ms; negative for never.
 	Gather time.Duration
 	// QueueRecords and QueueBytes are the high marks of a task's queue: over
 	// either, its partitions are paused until it is below half of both.
@@ -296,7 +296,7 @@ func (c Config) withDefaults() Config {
 	def(&l.CycleTimers, 500)
 	def(&l.CycleBytes, 4<<20)
 	def(&l.CycleTime, 100*time.Millisecond)
-	def(&l.Gather, 20*time.Millisecond)
+	def(&l.Gather, 50*time.Millisecond)
 	def(&l.QueueRecords, 8192)
 	def(&l.QueueBytes, 8<<20)
 	def(&l.FetchBytes, 8<<20)

@@ -263,9 +263,25 @@ func (t *task) live() error {
 	t.serving.Store(t.store)
 	t.set(TaskRunning, "")
 	t.w.consumer.assign(t.positions.list(), t.queue, t.blame, nil)
+	t.firstRecords()
 	err := t.loop(ctx)
 	t.w.consumer.unassign(t.queue)
 	return err
+}
+
+// firstRecordsWait is how long a task that begins waits for its inputs.
+const firstRecordsWait = 50 * time.Millisecond
+
+// firstRecords waits a moment for the first records. Timers became due while nobody worked on the task, and
+// a transaction for them alone would hold up the records that became overdue as well.
+func (t *task) firstRecords() {
+	timer := time.NewTimer(firstRecordsWait)
+	defer timer.Stop()
+	select {
+	case <-t.queue.ready:
+	case <-timer.C:
+	case <-t.stop:
+	}
 }
 
 // takeoverOrStop runs takeover, which waits for brokers, and cuts it off when

@@ -33,3 +33,21 @@ func TestMemoryBudget(t *testing.T) {
 		}
 	}
 }
+
+func TestCollectAt(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		live, scanned uint64 // MiB
+		want          int
+	}{
+		{"has just begun", 0, 0, 400},
+		{"small stores", 30, 25, 320},
+		{"memtables and a cache", 200, 40, 48},
+		{"a large cache", 1600, 50, 20},
+		{"much to scan", 400, 400, 100},
+	} {
+		if got := collectAt(c.live<<20, c.scanned<<20); got != c.want {
+			t.Errorf("%s: %d %%, want %d", c.name, got, c.want)
+		}
+	}
+}

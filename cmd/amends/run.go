@@ -80,6 +80,7 @@ func runServer(cmd *cobra.Command, t *terminal) error {
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel() // before close, which waits for what runs
+	limitMemory(ctx, cfg.Memory)
 	at.outward.run(ctx)
 	err = serve(ctx, o, at, cfg.Logger)
 	switch {
@@ -191,7 +192,6 @@ func serverConfig(cmd *cobra.Command, t *terminal) (cfg orchestrator.Config, at 
 	if err != nil {
 		return cfg, at, err
 	}
-	limitMemory(memory)
 	cfg = orchestrator.Config{
 		Brokers:           conn.Brokers,
 		Namespace:         conn.Namespace,
