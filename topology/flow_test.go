@@ -195,6 +195,33 @@ func TestTimersFireInOrderAndSlices(t *testing.T) {
 	})
 }
 
+// TestRecordsBegin: while nobody worked on a task, timers fell due and records came. The first transaction
+// of the next owner is not one for the timers alone.
+func TestRecordsBegin(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T, c *kafkatest.Cluster) {
+		r := newRig(t, c, 1, 1)
+		disk := kafkatest.NewDisk()
+		a := r.start(r.config("a", disk), disk).ready(1)
+		r.sent["k0"], r.fired["k0"] = 1, 1
+		at := time.Now().Add(time.Minute).UnixMilli()
+		c.Produce(&kgo.Record{Topic: r.in, Key: []byte("k0"), Value: []byte("timer " + strconv.FormatInt(at, 10))})
+		c.Consume(r.out, 1)
+		a.end()
+		time.Sleep(2 * time.Minute)
+		r.sent["k1"] = 1
+		c.Produce(&kgo.Record{Topic: r.in, Key: []byte("k1"), Value: []byte("x")})
+		cfg := r.config("a", disk)
+		cycles := make(chan CycleStats, 100)
+		cfg.Hooks.Cycle = func(s CycleStats) { cycles <- s }
+		b := r.start(cfg, disk).ready(1)
+		r.check(b)
+		if first := <-cycles; first.Records != 1 {
+			t.Errorf("the first cycle had %d records and %d timers", first.Records, first.Timers)
+		}
+		b.end()
+	})
+}
+
 // TestTimeNeverFalls restarts on a machine whose clock is behind.
 func TestTimeNeverFalls(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T, c *kafkatest.Cluster) {

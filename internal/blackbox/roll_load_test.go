@@ -272,6 +272,10 @@ func evenIDs(partitions int32) func() string {
 	}
 }
 
+// followPace is as exact as the gaps are: a fetch for each append would cost the brokers more than the sagas'
+// own commands do.
+const followPace = 20 * time.Millisecond
+
 // follow reads the lifecycle: who ended, when, on which partition.
 func (r *roller) follow() {
 	cl, err := kgo.NewClient(r.c.Opts(
@@ -289,6 +293,7 @@ func (r *roller) follow() {
 		defer close(stopped)
 		for ctx.Err() == nil {
 			cl.PollFetches(ctx).EachRecord(r.fact)
+			time.Sleep(followPace)
 		}
 	}()
 	r.t.Cleanup(func() {
