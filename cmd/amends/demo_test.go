@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,8 +17,9 @@ func TestDemo(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("exit %d\n%s\n%s", code, out, talk)
 	}
-	for _, want := range []string{"completed in", "compensated in", "(2 attempts)", "node 2 killed", "every ledger balances over 64 sagas"} {
-		if !strings.Contains(out, want) {
+	// How many attempts it takes until the bank is back is up to the machine.
+	for _, want := range []string{"completed in", "compensated in", `\(\d+ attempts\)`, "node 2 killed", "every ledger balances over 64 sagas"} {
+		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
 	}
