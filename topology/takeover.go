@@ -25,8 +25,8 @@ import (
 // What comes before 1 makes it short: the store is brought near to the end while
 // the former owner still works, so that only a rest is left to read once nobody
 // does. A store that a standby kept warm has next to nothing to read at all. Its
-// first timer is looked up then as well: a copy never looks, so this once it means
-// to pass over what is left of all timers that have fired.
+// first timer is looked up then as well, so that the store remembers it: a copy never
+// looks, and the first look passes over what is left of all timers that have fired.
 //
 // It is also what a task does after every error: see committer.
 func (t *task) takeover(ctx context.Context) error {

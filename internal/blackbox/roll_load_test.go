@@ -272,8 +272,7 @@ func evenIDs(partitions int32) func() string {
 	}
 }
 
-// followPace is as exact as the gaps are: a fetch for each append would cost the brokers more than the sagas'
-// own commands do.
+// followPace spares the brokers a fetch for each append. The gaps are as exact as that.
 const followPace = 20 * time.Millisecond
 
 // follow reads the lifecycle: who ended, when, on which partition.
